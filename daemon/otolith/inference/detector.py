@@ -1,0 +1,87 @@
+"""Detection: posteriors become labels that start and end.
+
+Each label's posterior is smoothed by a one-pole low-pass (time constant `smoothing_s`), and a Schmitt trigger decides:
+a label starts when the smoothed value reaches `threshold`, ends when it falls below `release`, and then rests for
+`refractory_s`. Two thresholds and the rest keep one word from firing again and again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otolith.inference.card import Card, Trigger
+from otolith.inference.events import Detection
+
+
+class Detector:
+    """One stream's decisions. Only labels with a trigger can be detected; `first_id` numbers the first detection."""
+
+    def __init__(self, card: Card, triggers: Mapping[str, Trigger], first_id: int = 0) -> None:
+        self._hop_length = card.hop_length
+        self._labels = [label for label in card.labels if label in triggers]
+        self._columns = [card.labels.index(label) for label in self._labels]
+        chosen = [triggers[label] for label in self._labels]
+        self._threshold = np.array([t.threshold for t in chosen], np.float32)
+        self._release = np.array([t.release for t in chosen], np.float32)
+        self._decay = np.array(
+            [math.exp(-1 / (t.smoothing_s * card.frame_rate)) if t.smoothing_s > 0 else 0.0 for t in chosen],
+            np.float32,
+        )
+        self._rest = [round(t.refractory_s * card.sample_rate) for t in chosen]
+        self._lowest_release = float(self._release.min(initial=1.0))
+
+        count = len(chosen)
+        self._smoothed = np.zeros(count, np.float32)
+        self._above = np.zeros(count, bool)  # at or over the release threshold
+        self._onset = [0] * count
+        self._rests_until = [0] * count
+        self._active: dict[int, tuple[int, float]] = {}  # label -> (id, highest smoothed value)
+        self.next_id = first_id
+
+    def push(self, posteriors: NDArray[np.float32], position: int) -> list[Detection]:
+        """What starts or ends within `posteriors` `(frames, labels)`, the first of which begins at `position`."""
+        detections: list[Detection] = []
+        gain = 1 - self._decay
+        for row in posteriors[:, self._columns]:
+            self._smoothed *= self._decay
+            self._smoothed += gain * row
+            frame_start, position = position, position + self._hop_length
+            if self._active or self._smoothed.max(initial=0.0) >= self._lowest_release:
+                detections += self._decide(frame_start, position)
+            else:
+                self._above[:] = False
+        return detections
+
+    def close(self, position: int) -> list[Detection]:
+        """End whatever is active: the stream stops or starts afresh at `position`."""
+        return [self._end(index, position) for index in list(self._active)]
+
+    def _decide(self, frame_start: int, frame_end: int) -> list[Detection]:
+        above = self._smoothed >= self._release
+        for index in np.flatnonzero(above & ~self._above):
+            self._onset[index] = frame_start
+        self._above = above
+
+        detections = [self._end(index, frame_end) for index in list(self._active) if not above[index]]
+        for index in np.flatnonzero(self._smoothed >= self._threshold).tolist():
+            value = float(self._smoothed[index])
+            if index in self._active:
+                number, peak = self._active[index]
+                self._active[index] = number, max(peak, value)
+            elif frame_end >= self._rests_until[index]:
+                detections.append(self._start(index, frame_end, value))
+        return detections
+
+    def _start(self, index: int, position: int, value: float) -> Detection:
+        number, self.next_id = self.next_id, self.next_id + 1
+        self._active[index] = number, value
+        return Detection(position, number, self._labels[index], "start", value, self._onset[index])
+
+    def _end(self, index: int, position: int) -> Detection:
+        number, peak = self._active.pop(index)
+        self._rests_until[index] = position + self._rest[index]
+        return Detection(position, number, self._labels[index], "end", peak, self._onset[index])

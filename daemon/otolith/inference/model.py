@@ -1,0 +1,119 @@
+"""A model: an exported file, opened, proved on this machine, and stepped.
+
+A model never changes, so any number of streams share one. State is a value: it goes in and comes out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otolith.errors import ModelError
+from otolith.inference import gate
+from otolith.inference.card import Card, read_card
+from otolith.inference.proof import TOLERANCE, proof_input
+from otolith.inference.runtime import open_session
+
+Floats = NDArray[np.float32]
+State = dict[str, Floats]
+
+NEXT = ".next"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An opened model file. Make one with `Model.open`."""
+
+    card: Card
+    digest: str  # sha256 of the file, hex
+    _session: Any
+    _state_shapes: dict[str, tuple[int, ...]]  # by input name, without the leading axis of streams
+    _outputs: list[str]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Model:
+        """Read, check and prove the file at `path`. Raises `ModelError` saying what does not hold."""
+        where = str(path)
+        content = gate.read_model_file(Path(path))
+        card = read_card(gate.inspect(content, where), where)
+        try:
+            session = open_session(content)
+        except Exception as error:  # noqa: BLE001 - the runtime raises a class of its own for each fault
+            reason = str(error).splitlines()[0]
+            raise ModelError(
+                f"{where}: the runtime cannot open it ({reason}); export the model again"
+            ) from None
+        shapes = _state_shapes(session, card, where)
+        outputs = ["posteriors", *(name + NEXT for name in shapes)]
+        model = cls(card, hashlib.sha256(content).hexdigest(), session, shapes, outputs)
+        model._prove(where)
+        return model
+
+    @property
+    def identity(self) -> str:
+        """`name@digest`, as messages carry it."""
+        return f"{self.card.name}@{self.digest[:12]}"
+
+    def fresh_state(self, streams: int = 1) -> State:
+        """The state of streams that have heard nothing: zeros, `(streams, ...)` each."""
+        return {name: np.zeros((streams, *shape), np.float32) for name, shape in self._state_shapes.items()}
+
+    def step(self, frames: Floats, state: State) -> tuple[Floats, State]:
+        """Posteriors of `frames` and the state behind the last of them; `state` is left as it was.
+
+        `frames` is float32 `(streams, frames, hop_length)` of samples in -1..1, or `(streams, frames, channels)`.
+        Returns posteriors `(streams, frames, labels)`, whose rows sum to 1.
+        """
+        posteriors, *states = self._session.run(self._outputs, {"frames": frames, **state})
+        return posteriors, dict(zip(self._state_shapes, states, strict=True))
+
+    def _prove(self, where: str) -> None:
+        """Step the card's proof and compare. Raises `ModelError` with the worst frame."""
+        proof = self.card.proof
+        frames = proof_input(proof.seed, proof.scale, (1, proof.frames, *self.card.frame_shape))
+        try:
+            posteriors, _ = self.step(frames, self.fresh_state())
+        except Exception as error:  # noqa: BLE001 - as above
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"{where}: cannot be stepped ({reason}); export the model again") from None
+        expected = np.asarray(proof.posteriors, np.float32)
+        if posteriors.shape != (1, *expected.shape):
+            raise ModelError(
+                f"{where}: posteriors have shape {posteriors.shape}, the card promises {(1, *expected.shape)}"
+            )
+        difference = np.nan_to_num(np.abs(posteriors[0] - expected), nan=np.inf).max(axis=1)
+        if (worst := int(difference.argmax())) >= 0 and difference[worst] > TOLERANCE:
+            raise ModelError(
+                f"{where}: fails its proof: frame {worst} is {difference[worst]:.2g} from what the card promises "
+                f"({TOLERANCE:g} is allowed); the file was changed or this runtime computes otherwise: export it again"
+            )
+
+
+def _state_shapes(session: Any, card: Card, where: str) -> dict[str, tuple[int, ...]]:
+    """Check a session's inputs and outputs against the model contract; the shape of each carried state."""
+    inputs = {i.name: i for i in session.get_inputs()}
+    outputs = {o.name: o for o in session.get_outputs()}
+    frames = inputs.pop("frames", None)
+    if frames is None or frames.type != "tensor(float)" or tuple(frames.shape[2:]) != card.frame_shape:
+        found = f"{frames.type} {frames.shape}" if frames else "none"
+        raise ModelError(
+            f"{where}: input 'frames' should be float32 (streams, frames, {card.frame_shape[0]}) by its card; "
+            f"found {found}"
+        )
+    if "posteriors" not in outputs:
+        raise ModelError(f"{where}: has no output 'posteriors'; found {', '.join(outputs)}")
+    shapes = {}
+    for name, value in inputs.items():
+        following = outputs.get(name + NEXT)
+        fixed = all(isinstance(dim, int) for dim in value.shape[1:])
+        if not name.startswith("state.") or value.type != "tensor(float)" or not fixed or following is None:
+            raise ModelError(
+                f"{where}: input {name!r} should be a float32 state with an output '{name}{NEXT}' (docs/model-format.md)"
+            )
+        shapes[name] = tuple(value.shape[1:])
+    return shapes

@@ -1,0 +1,29 @@
+"""onnxruntime, opened the way a program that listens in people's homes must open it.
+
+From 1.29 on, its Linux builds write a device id and look up hosts at the first session unless this variable stands
+in the environment before the import; `disable_telemetry_events()` comes too late.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime  # noqa: E402
+
+
+def open_session(content: bytes) -> onnxruntime.InferenceSession:
+    """A session over a model's bytes: CPU, one thread (more cost CPU and spoil the 99th percentile), no arena growth."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.enable_cpu_mem_arena = True
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def version() -> str:
+    """The runtime's version."""
+    return str(onnxruntime.__version__)

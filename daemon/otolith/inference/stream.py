@@ -1,0 +1,81 @@
+"""A stream: what one listener owns, and the one way from samples to events.
+
+The daemon, `otolith infer`, the evaluation and the export's last check all push blocks through this class, so that
+what was measured is what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from otolith.inference.card import Trigger
+from otolith.inference.detector import Detector
+from otolith.inference.events import Event, Gap, Posteriors
+from otolith.inference.framing import Framer, Samples
+from otolith.inference.model import Model
+
+# A recording read whole would otherwise ask the graph for gigabytes of intermediate values.
+MAX_FRAMES_PER_STEP = 512
+
+NOT_FINITE = "not a number"
+END = "end of input"
+
+
+class Stream:
+    """One listener of a shared model: the samples left over, the state, and the detector's memory.
+
+    `triggers` replace the card's, label by label. `position` counts samples (or rows) behind the last posteriors since
+    the fresh start; `received` counts what was pushed since then.
+    """
+
+    def __init__(self, model: Model, triggers: Mapping[str, Trigger] | None = None) -> None:
+        self.model = model
+        self._triggers = {**model.card.detector, **(triggers or {})}
+        self._begin(first_id=0)
+
+    @property
+    def received(self) -> int:
+        """Samples pushed since the fresh start."""
+        return self.position + self._framer.waiting
+
+    def push(self, samples: Samples) -> list[Event]:
+        """Events of a block of samples `(n,)` or rows `(n, channels)`, float32 or (samples only) int16.
+
+        A block that holds NaN or infinity would poison the state for good: it is declared lost instead, whole.
+        """
+        if samples.dtype != np.int16 and not np.isfinite(samples).all():
+            return self.gap(len(samples), NOT_FINITE)
+        frames = self._framer.push(samples)
+        events: list[Event] = []
+        for start in range(0, len(frames), MAX_FRAMES_PER_STEP):
+            chunk = frames[None, start : start + MAX_FRAMES_PER_STEP]
+            posteriors, self._state = self.model.step(chunk, self._state)
+            detections = self._detector.push(posteriors[0], self.position)
+            self.position += posteriors.shape[1] * self.model.card.hop_length
+            events.append(Posteriors(self.position, posteriors[0]))
+            events.extend(detections)
+        return events
+
+    def gap(self, lost: int, reason: str) -> list[Event]:
+        """Declare `lost` samples, end what was active and start afresh.
+
+        Samples that waited for the rest of their frame are lost with it and counted.
+        """
+        events: list[Event] = [*self._detector.close(self.position)]
+        events.append(Gap(self.position, lost + self._framer.waiting, reason))
+        self._begin(self._detector.next_id)
+        return events
+
+    def close(self) -> list[Event]:
+        """Events at the end of the input: what was active ends, and samples that fill no frame are declared lost."""
+        if self._framer.waiting:
+            return self.gap(0, END)
+        return [*self._detector.close(self.position)]
+
+    def _begin(self, first_id: int) -> None:
+        self.position = 0
+        self._framer = Framer(self.model.card)
+        self._state = self.model.fresh_state()
+        self._detector = Detector(self.model.card, self._triggers, first_id)

@@ -1,0 +1,236 @@
+"""Sound and sensor files of any common format, as arrays.
+
+Sound is read by libsndfile (wav, flac, ogg, mp3, ...), mixed to mono, and resampled by soxr when another rate is
+asked for. Sensor recordings are CSV or Parquet: a `t` column (seconds) or `timestamp` (milliseconds), a column a
+channel, and an optional `label` column.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otolith.errors import RecordingError
+
+Floats = NDArray[np.float32]
+
+TIME_COLUMNS = {"t": 1.0, "timestamp": 1e-3}  # name -> seconds a unit
+LABEL_COLUMN = "label"
+MAX_CHANNELS = 64
+SENSOR_SUFFIXES = (".csv", ".parquet")
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64")
+
+
+class AudioFile:
+    """A sound file read block by block, so that an hour of sound costs a block of memory."""
+
+    def __init__(self, path: str | Path) -> None:
+        import soundfile  # here, since a daemon on a microphone does without it
+
+        self.path = Path(path)
+        _require_file(self.path)
+        try:
+            self._file = soundfile.SoundFile(self.path)
+        except soundfile.SoundFileError as error:
+            reason = str(error).rpartition(": ")[2].rstrip(".")
+            raise RecordingError(
+                f"{path}: cannot be read as sound ({reason}); convert it to wav or flac"
+            ) from None
+        self._errors: type[Exception] = soundfile.SoundFileError
+        self.rate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        if self.rate <= 0 or not 1 <= self.channels <= MAX_CHANNELS:
+            self._file.close()
+            raise RecordingError(
+                f"{path}: claims {self.channels} channels at {self.rate} Hz; convert it to mono 16 kHz wav"
+            )
+
+    def blocks(self, length: int) -> Iterator[Floats]:
+        """Mono blocks of up to `length` samples `(n,)` in -1..1. Raises `RecordingError` on what is no sound."""
+        position = 0
+        while True:
+            try:
+                block: Floats = self._file.read(length, dtype="float32", always_2d=True)
+            except self._errors as error:
+                raise RecordingError(f"{self.path}: breaks off at sample {position} ({error})") from None
+            if not len(block):
+                break
+            mono: Floats = block[:, 0] if self.channels == 1 else block.mean(axis=1, dtype=np.float32)
+            if not np.isfinite(mono).all():
+                bad = position + int(np.flatnonzero(~np.isfinite(mono))[0])
+                raise RecordingError(
+                    f"{self.path}: sample {bad} is not a number; write the file again from its source"
+                )
+            position += len(mono)
+            yield mono
+        if not position:
+            raise RecordingError(f"{self.path}: holds no samples; record it again or leave it out")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def read_audio(path: str | Path) -> tuple[Floats, int]:
+    """All of a sound file: mono samples `(n,)` in -1..1, and its own rate in Hz. Raises `RecordingError`."""
+    with AudioFile(path) as file:
+        return np.concatenate(list(file.blocks(1 << 20))), file.rate
+
+
+def load_audio(path: str | Path, rate: int) -> Floats:
+    """All of a sound file as mono samples `(n,)` at `rate` Hz. Raises `RecordingError`."""
+    samples, found = read_audio(path)
+    if found == rate:
+        return samples
+    import soxr
+
+    resampled: Floats = soxr.resample(samples, found, rate)
+    return resampled
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SensorRecording:
+    """Rows of a sensor: `time_s` rises (or stands still: sensors deliver in bursts) and starts anywhere."""
+
+    path: Path
+    time_s: NDArray[np.float64]  # (rows,)
+    values: Floats  # (rows, channels)
+    channels: tuple[str, ...]
+    labels: tuple[str, ...] | None  # one a row
+
+    @property
+    def rate(self) -> float:
+        """Rows a second over the whole recording; 0 where one row or one moment leaves it unknown."""
+        span = float(self.time_s[-1] - self.time_s[0])
+        return (len(self.time_s) - 1) / span if span > 0 else 0.0
+
+    def select(self, channels: Sequence[str]) -> Floats:
+        """The named channels `(rows, channels)` in that order. Raises `RecordingError` naming the missing ones."""
+        if missing := [name for name in channels if name not in self.channels]:
+            raise RecordingError(
+                f"{self.path}: has no column {', '.join(missing)} (found {', '.join(self.channels)}); "
+                "name the columns as the model's card does"
+            )
+        return np.ascontiguousarray(self.values[:, [self.channels.index(name) for name in channels]])
+
+
+def read_sensor(path: str | Path) -> SensorRecording:
+    """A CSV or Parquet recording. Raises `RecordingError` saying which row and column, and what was found there."""
+    path = Path(path)
+    _require_file(path)
+    if path.suffix.lower() == ".parquet":
+        columns = _parquet_columns(path)
+    elif path.suffix.lower() == ".csv":
+        columns = _csv_columns(path)
+    else:
+        raise RecordingError(
+            f"{path}: a sensor recording ends in {' or '.join(SENSOR_SUFFIXES)}; convert it to CSV"
+        )
+    time_name = next((name for name in TIME_COLUMNS if name in columns), None)
+    if time_name is None:
+        raise RecordingError(
+            f"{path}: has no time column (found {', '.join(columns) or 'nothing'}); add t (seconds) or timestamp (ms)"
+        )
+    labels = columns.pop(LABEL_COLUMN, None)
+    time_s = _numbers(path, time_name, columns.pop(time_name)) * TIME_COLUMNS[time_name]
+    if not len(time_s):
+        raise RecordingError(f"{path}: holds no rows; record it again or leave it out")
+    if not columns:
+        raise RecordingError(f"{path}: has no channels beside {time_name}; add one column a channel")
+    if (backwards := np.flatnonzero(np.diff(time_s) < 0)).size:
+        row = int(backwards[0]) + 1
+        raise RecordingError(
+            f"{path}: row {row + 1}: time runs backwards ({time_s[row - 1]:g} s, then {time_s[row]:g} s); "
+            "sort the rows or split the recording there"
+        )
+    values = np.stack([_numbers(path, name, column) for name, column in columns.items()], axis=1)
+    return SensorRecording(
+        path,
+        time_s,
+        values.astype(np.float32),
+        tuple(columns),
+        None if labels is None else tuple(str(label).strip() for label in labels),
+    )
+
+
+def _csv_columns(path: Path) -> dict[str, Sequence[Any]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            names = [name.strip() for name in next(reader, [])]
+            rows = [row for row in reader if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RecordingError(f"{path}: is not CSV text ({error}); export it as UTF-8 CSV") from None
+    if not names:
+        raise RecordingError(f"{path}: is empty; a sensor recording needs a header and rows")
+    if len(set(names)) != len(names):
+        raise RecordingError(f"{path}: names a column twice ({', '.join(names)}); rename one")
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(names):
+            raise RecordingError(
+                f"{path}: row {number} has {len(row)} fields, the header {len(names)}; the file may be cut off there"
+            )
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+    return dict(zip(names, columns, strict=True))
+
+
+def _parquet_columns(path: Path) -> dict[str, Sequence[Any]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise RecordingError(
+            f"{path}: reading Parquet needs pyarrow; pip install 'otolith[parquet]'"
+        ) from None
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise RecordingError(
+            f"{path}: is not Parquet ({str(error).splitlines()[0]}); write it again"
+        ) from None
+    return {
+        name: table[name].to_pylist() if name == LABEL_COLUMN else table[name].to_numpy()
+        for name in table.column_names
+    }
+
+
+def _numbers(path: Path, name: str, column: Sequence[Any]) -> NDArray[np.float64]:
+    """A column as finite numbers, or an error that names the row."""
+    try:
+        numbers = np.asarray(column, np.float64)
+        if np.isfinite(numbers).all():
+            return numbers
+    except (ValueError, TypeError):
+        pass
+    for row, value in enumerate(column, start=1):
+        if not _is_number(value):
+            raise RecordingError(
+                f"{path}: row {row}, column {name}: {value!r} is not a number; mend or leave out the row"
+            )
+    raise RecordingError(f"{path}: column {name} holds no numbers")
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return bool(np.isfinite(float(value)))  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        return False
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        found = (
+            "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
+        )
+        raise RecordingError(f"{path}: {found}; name a recording")
