@@ -40,9 +40,7 @@ class AudioFile:
             self._file = soundfile.SoundFile(self.path)
         except soundfile.SoundFileError as error:
             reason = str(error).rpartition(": ")[2].rstrip(".")
-            raise RecordingError(
-                f"{path}: cannot be read as sound ({reason}); convert it to wav or flac"
-            ) from None
+            raise RecordingError(f"{path}: cannot be read as sound ({reason}); convert it to wav or flac") from None
         self._errors: type[Exception] = soundfile.SoundFileError
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
@@ -65,9 +63,7 @@ class AudioFile:
             mono: Floats = block[:, 0] if self.channels == 1 else block.mean(axis=1, dtype=np.float32)
             if not np.isfinite(mono).all():
                 bad = position + int(np.flatnonzero(~np.isfinite(mono))[0])
-                raise RecordingError(
-                    f"{self.path}: sample {bad} is not a number; write the file again from its source"
-                )
+                raise RecordingError(f"{self.path}: sample {bad} is not a number; write the file again from its source")
             position += len(mono)
             yield mono
         if not position:
@@ -134,9 +130,7 @@ def read_sensor(path: str | Path) -> SensorRecording:
     elif path.suffix.lower() == ".csv":
         columns = _csv_columns(path)
     else:
-        raise RecordingError(
-            f"{path}: a sensor recording ends in {' or '.join(SENSOR_SUFFIXES)}; convert it to CSV"
-        )
+        raise RecordingError(f"{path}: a sensor recording ends in {' or '.join(SENSOR_SUFFIXES)}; convert it to CSV")
     time_name = next((name for name in TIME_COLUMNS if name in columns), None)
     if time_name is None:
         raise RecordingError(
@@ -190,18 +184,13 @@ def _parquet_columns(path: Path) -> dict[str, Sequence[Any]]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise RecordingError(
-            f"{path}: reading Parquet needs pyarrow; pip install 'otolith[parquet]'"
-        ) from None
+        raise RecordingError(f"{path}: reading Parquet needs pyarrow; pip install 'otolith[parquet]'") from None
     try:
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise RecordingError(
-            f"{path}: is not Parquet ({str(error).splitlines()[0]}); write it again"
-        ) from None
+        raise RecordingError(f"{path}: is not Parquet ({str(error).splitlines()[0]}); write it again") from None
     return {
-        name: table[name].to_pylist() if name == LABEL_COLUMN else table[name].to_numpy()
-        for name in table.column_names
+        name: table[name].to_pylist() if name == LABEL_COLUMN else table[name].to_numpy() for name in table.column_names
     }
 
 
@@ -230,7 +219,5 @@ def _is_number(value: object) -> bool:
 
 def _require_file(path: Path) -> None:
     if not path.is_file():
-        found = (
-            "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
-        )
+        found = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
         raise RecordingError(f"{path}: {found}; name a recording")

@@ -126,9 +126,7 @@ def _faults(card: Card) -> list[str]:
     """What is wrong with a card whose types are right, each as a clause with its remedy."""
     faults = []
     if card.format != FORMAT:
-        faults.append(
-            f"format is {card.format}, this otolith reads {FORMAT}; use the release that wrote the file"
-        )
+        faults.append(f"format is {card.format}, this otolith reads {FORMAT}; use the release that wrote the file")
     if card.kind == "token":
         faults.append("kind is token, which this release does not step; use a sensor or an audio model")
     if not (math.isfinite(card.sample_rate) and 0 < card.sample_rate <= 1_000_000):

@@ -62,7 +62,7 @@ class Detector:
 
     def _decide(self, frame_start: int, frame_end: int) -> list[Detection]:
         above = self._smoothed >= self._release
-        for index in np.flatnonzero(above & ~self._above):
+        for index in np.flatnonzero(above & ~self._above).tolist():
             self._onset[index] = frame_start
         self._above = above
 

@@ -45,9 +45,7 @@ class Model:
             session = open_session(content)
         except Exception as error:  # noqa: BLE001 - the runtime raises a class of its own for each fault
             reason = str(error).splitlines()[0]
-            raise ModelError(
-                f"{where}: the runtime cannot open it ({reason}); export the model again"
-            ) from None
+            raise ModelError(f"{where}: the runtime cannot open it ({reason}); export the model again") from None
         shapes = _state_shapes(session, card, where)
         outputs = ["posteriors", *(name + NEXT for name in shapes)]
         model = cls(card, hashlib.sha256(content).hexdigest(), session, shapes, outputs)
@@ -112,8 +110,6 @@ def _state_shapes(session: Any, card: Card, where: str) -> dict[str, tuple[int, 
         following = outputs.get(name + NEXT)
         fixed = all(isinstance(dim, int) for dim in value.shape[1:])
         if not name.startswith("state.") or value.type != "tensor(float)" or not fixed or following is None:
-            raise ModelError(
-                f"{where}: input {name!r} should be a float32 state with an output '{name}{NEXT}' (docs/model-format.md)"
-            )
+            raise ModelError(f"{where}: input {name!r} should be a float32 state with an output '{name}{NEXT}'")
         shapes[name] = tuple(value.shape[1:])
     return shapes

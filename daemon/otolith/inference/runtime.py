@@ -10,16 +10,15 @@ import os
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-import onnxruntime  # noqa: E402
+import onnxruntime
 
 
 def open_session(content: bytes) -> onnxruntime.InferenceSession:
-    """A session over a model's bytes: CPU, one thread (more cost CPU and spoil the 99th percentile), no arena growth."""
+    """A session over a model's bytes: CPU, one thread (more cost CPU and spoil the 99th percentile)."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    options.enable_cpu_mem_arena = True
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 

@@ -14,7 +14,7 @@ from otolith.inference.card import Trigger
 from otolith.inference.detector import Detector
 from otolith.inference.events import Event, Gap, Posteriors
 from otolith.inference.framing import Framer, Samples
-from otolith.inference.model import Model
+from otolith.inference.model import Model, State
 
 # A recording read whole would otherwise ask the graph for gigabytes of intermediate values.
 MAX_FRAMES_PER_STEP = 512
@@ -29,6 +29,11 @@ class Stream:
     `triggers` replace the card's, label by label. `position` counts samples (or rows) behind the last posteriors since
     the fresh start; `received` counts what was pushed since then.
     """
+
+    position: int
+    _framer: Framer
+    _state: State
+    _detector: Detector
 
     def __init__(self, model: Model, triggers: Mapping[str, Trigger] | None = None) -> None:
         self.model = model
