@@ -1,12 +1,36 @@
 """Otolith: streaming sound and motion inference on recurrent state.
 
-from otolith import Subscriber
+    from otolith import Subscriber
 
-with Subscriber("tcp://127.0.0.1:7311", kind="detection") as detections:
-    for detection in detections:
-        print(detection.label, detection.phase)
+    with Subscriber(kind="detection") as detections:
+        for detection in detections:
+            print(detection.label, detection.phase)
+
+`Model` and `Stream` run the same inference in a program of one's own, without a daemon.
 """
 
-from importlib import metadata
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from otolith.inference.model import Model as Model
+    from otolith.inference.stream import Stream as Stream
+    from otolith.wire.subscriber import Subscriber as Subscriber
 
 __version__ = metadata.version("otolith")
+__all__ = ["Model", "Stream", "Subscriber", "__version__"]
+
+_HOMES = {
+    "Model": "otolith.inference.model",
+    "Stream": "otolith.inference.stream",
+    "Subscriber": "otolith.wire.subscriber",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: a subscriber needs no onnxruntime, and a model no ZeroMQ."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,70 @@
+"""The `otolith` command: finds each subcommand in a file of its own, and only when it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+
+import click
+
+from otolith import __version__
+from otolith.errors import OtolithError
+
+COMMANDS = {
+    "run": "otolith.cli.run:run",
+    "subscribe": "otolith.cli.subscribe:subscribe",
+    "infer": "otolith.cli.infer:infer",
+    "devices": "otolith.cli.devices:devices",
+    "check": "otolith.cli.check:check",
+}
+TRAINING = "otolith_training.cli"
+TRAINING_MODULES = ("torch", "librosa", "onnx", "sklearn")
+
+
+class CommandFinder(click.Group):
+    """A group whose commands are imported when they are named: `otolith run` never pays for the rest."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order a user meets them."""
+        return [*COMMANDS, *_training_commands()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, if there is one."""
+        if cmd_name in COMMANDS:
+            return _load(COMMANDS[cmd_name])
+        training = _training_commands()
+        if cmd_name not in training:
+            return None
+        if missing := [name for name in TRAINING_MODULES if find_spec(name) is None]:
+            raise OtolithError(
+                f"{cmd_name}: needs the training extra (no {', '.join(missing)}); pip install 'otolith[training]'"
+            )
+        return _load(training[cmd_name])
+
+
+@click.group(cls=CommandFinder, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="otolith")
+def otolith() -> None:
+    """Hear and feel as it happens: step GRU models on live sound and motion, and publish what they predict."""
+
+
+def main() -> None:
+    """Run the command line; an `OtolithError` becomes one line and its exit code."""
+    try:
+        otolith(prog_name="otolith")
+    except OtolithError as error:
+        click.echo(f"otolith: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _load(target: str) -> click.Command:
+    module, _, name = target.partition(":")
+    command: click.Command = getattr(import_module(module), name)
+    return command
+
+
+def _training_commands() -> dict[str, str]:
+    """The trainer's commands: the one place in the daemon that knows there is a trainer."""
+    commands: dict[str, str] = import_module(TRAINING).COMMANDS
+    return commands

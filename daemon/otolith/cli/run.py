@@ -1,0 +1,50 @@
+"""`otolith run`: the daemon."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from otolith.settings import DEFAULT_ENDPOINT
+
+
+@click.command()
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option("--model", metavar="FILE", help="A model file, instead of a settings file.")
+@click.option("--source", metavar="SPEC", help="What to listen to: microphone:, recording:PATH, pipe:")
+@click.option("--publish", metavar="ENDPOINT", help=f"Where to publish.  [default: {DEFAULT_ENDPOINT}]")
+@click.option("--name", metavar="NAME", help="The stream's name.  [default: the model's]")
+def run(config: Path | None, model: str | None, source: str | None, publish: str | None, name: str | None) -> None:
+    """Listen, and publish predictions until the input ends or a signal comes.
+
+    CONFIG is a settings file (TOML); or name one --model and its --source.
+
+    \b
+      otolith run otolith.toml
+      otolith run --model words.onnx --source microphone:
+      arecord -f S16_LE -r 16000 -t raw | otolith run --model words.onnx --source pipe:
+    """
+    if (config is None) != bool(model and source) or (config and (model or source or name)):
+        raise click.UsageError("give either CONFIG, or both --model and --source")
+
+    from otolith.service.assemble import assemble
+    from otolith.settings import read_settings, settings_for
+
+    logging.basicConfig(level=logging.INFO, format="otolith: %(message)s")
+    if config is not None:
+        settings, where = read_settings(config, publish), str(config)
+    else:
+        settings, where = settings_for(str(model), str(source), publish, name), "otolith run"
+    daemon = assemble(settings, where)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        daemon.loop.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    logging.getLogger("otolith").info("publishing on %s", daemon.publisher.endpoint)
+    daemon.run()

@@ -1,0 +1,82 @@
+"""Settings become a daemon: models opened and proved, sources opened, a listener each, a publisher."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+
+from otolith.errors import OtolithError, SettingsError, UsageError
+from otolith.inference.model import Model
+from otolith.service.listener import Listener, check_rate
+from otolith.service.loop import Loop
+from otolith.settings import Settings, StreamSettings, triggers_for
+from otolith.sinks.publisher import Publisher, check_endpoint
+from otolith.sources.source import Source, Spec, open_source
+from otolith.wire.scribe import Scribe
+
+
+@dataclass(slots=True)
+class Daemon:
+    """A loop, and the publisher that outlives it."""
+
+    loop: Loop
+    publisher: Publisher
+
+    def run(self) -> None:
+        """Listen until the sources end or the loop is stopped; the last messages leave before it returns."""
+        try:
+            self.loop.run()
+        finally:
+            self.publisher.close()
+
+
+def assemble(settings: Settings, where: str) -> Daemon:
+    """Everything opened, nothing running. Errors begin with `where` and name the stream."""
+    check_endpoint(settings.publish)
+    boot = secrets.token_hex(8)
+    models = open_models(settings)
+    sources: list[Source] = []
+    listeners: list[Listener] = []
+    for stream in settings.stream:
+        at = f'{where}: stream "{stream.name}"'
+        model = models[stream.model]
+        triggers = triggers_for(stream, model.card, at)
+        source = _open(stream, model, at)
+        check_rate(model.card, source.rate, stream.resample, at)
+        scribe = Scribe(boot, stream.name, model, posteriors_per_s=stream.posteriors_per_s, now_ns=time.time_ns)
+        sources.append(source)
+        listeners.append(Listener(model, source.rate, scribe, triggers))
+    publisher = Publisher(settings.publish)
+    return Daemon(Loop(sources, listeners, [stream.name for stream in settings.stream], [publisher]), publisher)
+
+
+def open_models(settings: Settings) -> dict[str, Model]:
+    """Each model file opened once, however many streams step it; by path."""
+    return {path: Model.open(path) for path in dict.fromkeys(stream.model for stream in settings.stream)}
+
+
+def check_daemon(settings: Settings, where: str) -> list[str]:
+    """Check everything that can be checked without listening; what was found, a line each."""
+    check_endpoint(settings.publish)
+    models = open_models(settings)
+    lines = [f"publishes on {settings.publish}"]
+    for stream in settings.stream:
+        at = f'{where}: stream "{stream.name}"'
+        model = models[stream.model]
+        triggers_for(stream, model.card, at)
+        try:
+            Spec.parse(stream.source)
+        except UsageError as error:
+            raise SettingsError(f"{at}: {error}") from None
+        if stream.source.startswith("recording:"):
+            check_rate(model.card, _open(stream, model, at).rate, stream.resample, at)
+        lines.append(f'stream "{stream.name}": {stream.source} -> {model.identity}')
+    return lines
+
+
+def _open(stream: StreamSettings, model: Model, at: str) -> Source:
+    try:
+        return open_source(stream.source, model.card)
+    except OtolithError as error:
+        raise type(error)(f"{at}: {error}") from None

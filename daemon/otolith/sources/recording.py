@@ -1,0 +1,108 @@
+"""A recording as a source: paced as it was recorded, or (`?pace=none`) as fast as it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+from urllib.parse import unquote
+
+import numpy as np
+
+from otolith.errors import UsageError
+from otolith.inference.card import Card
+from otolith.recordings import AudioFile, SensorRecording, read_sensor
+from otolith.sources.source import Block, Source, Spec
+
+PACED_BLOCK_S = 0.04
+UNPACED_BLOCK_S = 1.0
+
+# Phones deliver rows in bursts up to 0.2 s apart; a longer silence means that rows were lost.
+SENSOR_GAP_S = 1.0
+SENSOR_GAP = "silence in the recording"
+
+
+def open_recording(spec: Spec, card: Card) -> Source:
+    """`recording:PATH[?pace=real|none]`. Raises `RecordingError`, `UsageError`."""
+    spec.allow("pace")
+    if not spec.target:
+        raise UsageError(f"source {spec.text!r}: names no file; write recording:PATH")
+    path = Path(spec.target)
+    if not path.exists():
+        path = Path(unquote(spec.target))
+    return read_recording(path, card, paced=spec.choice("pace", ("real", "none")) == "real")
+
+
+def read_recording(path: Path, card: Card, *, paced: bool, start_ns: int | None = None) -> Source:
+    """The recording at `path` for a model; capture times count from `start_ns`, or from now."""
+    if card.kind == "audio":
+        return AudioRecording(path, paced, start_ns)
+    return SensorRows(read_sensor(path), tuple(channel.name for channel in card.channels), paced, start_ns)
+
+
+class AudioRecording:
+    """A sound file, block by block."""
+
+    live = False
+
+    def __init__(self, path: Path, paced: bool, start_ns: int | None) -> None:
+        with AudioFile(path) as file:
+            self.rate: float = file.rate
+        self._path, self._paced, self._start_ns = path, paced, start_ns
+
+    def blocks(self, stop: Event) -> Iterator[Block]:
+        """As `Source.blocks`."""
+        clock = _Pace(self._paced, self._start_ns)
+        position = 0
+        with AudioFile(self._path) as file:
+            for samples in file.blocks(max(1, round(self.rate * clock.block_s))):
+                position += len(samples)
+                if not clock.reach(position / self.rate, stop):
+                    return
+                yield Block(samples, clock.time_ns(position / self.rate))
+
+
+class SensorRows:
+    """A sensor recording, paced by its own time column."""
+
+    live = False
+
+    def __init__(
+        self, recording: SensorRecording, channels: tuple[str, ...], paced: bool, start_ns: int | None
+    ) -> None:
+        self._rows = recording.select(channels)
+        self._time_s = recording.time_s - recording.time_s[0]
+        self.rate = recording.rate
+        self._paced, self._start_ns = paced, start_ns
+
+    def blocks(self, stop: Event) -> Iterator[Block]:
+        """As `Source.blocks`; a silence of over a second is declared as the rows that it swallowed."""
+        clock = _Pace(self._paced, self._start_ns)
+        steps = np.diff(self._time_s, prepend=0.0)
+        slices = np.floor(self._time_s / clock.block_s)
+        cuts = np.flatnonzero((np.diff(slices, prepend=slices[0]) > 0) | (steps > SENSOR_GAP_S))
+        for start, end in zip([0, *cuts.tolist()], [*cuts.tolist(), len(self._rows)], strict=True):
+            elapsed_s = float(self._time_s[end - 1])
+            if not clock.reach(elapsed_s, stop):
+                return
+            lost = max(1, round(float(steps[start]) * self.rate) - 1) if steps[start] > SENSOR_GAP_S else 0
+            yield Block(self._rows[start:end], clock.time_ns(elapsed_s), lost, SENSOR_GAP if lost else "")
+
+
+class _Pace:
+    """When a moment of a recording is due, and the UTC time it stands for."""
+
+    def __init__(self, paced: bool, start_ns: int | None) -> None:
+        self.block_s = PACED_BLOCK_S if paced else UNPACED_BLOCK_S
+        self._paced = paced
+        self._start_s = time.monotonic()
+        self._start_ns = time.time_ns() if start_ns is None else start_ns
+
+    def reach(self, elapsed_s: float, stop: Event) -> bool:
+        """Wait until `elapsed_s` into the recording; False where `stop` came first."""
+        wait_s = self._start_s + elapsed_s - time.monotonic() if self._paced else 0.0
+        return not (stop.wait(wait_s) if wait_s > 0 else stop.is_set())
+
+    def time_ns(self, elapsed_s: float) -> int:
+        return self._start_ns + round(elapsed_s * 1e9)

@@ -1,0 +1,106 @@
+"""What a source is, and how one is opened from its spec: `microphone:`, `recording:PATH?pace=none`, `pipe:?rate=48000`.
+
+A source yields blocks; nothing behind it knows where they came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Event
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+from otolith.errors import UsageError
+from otolith.inference.card import Card
+from otolith.inference.framing import Samples
+
+SCHEMES = ("microphone", "recording", "pipe")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Samples `(n,)` int16 or float32, or sensor rows `(n, channels)` float32, of any length.
+
+    `time_ns` is the UTC capture time of the last of them; `lost` samples went missing before the first, for `reason`.
+    A block may be empty and only tell of a loss.
+    """
+
+    samples: Samples
+    time_ns: int
+    lost: int = 0
+    reason: str = ""
+
+
+class Source(Protocol):
+    """Where blocks come from. `live` sources go on without us: whoever reads them late loses the oldest blocks."""
+
+    @property
+    def rate(self) -> float:
+        """Samples (or rows) a second; 0 where a sensor does not say."""
+
+    @property
+    def live(self) -> bool:
+        """Does the world go on while nobody reads?"""
+
+    def blocks(self, stop: Event) -> Iterator[Block]:
+        """Yield blocks until the input ends or `stop` is set. Raises `SourceError` when the source fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A source's spec, taken apart: `scheme:target?option=value&...`."""
+
+    text: str
+    scheme: str
+    target: str
+    options: dict[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """Raises `UsageError` on a scheme that is not known."""
+        scheme, colon, rest = text.partition(":")
+        if not colon or scheme not in SCHEMES:
+            known = ", ".join(f"{name}:" for name in SCHEMES)
+            raise UsageError(f"source {text!r}: begins with none of {known}; write for example recording:clip.wav")
+        target, _, query = rest.partition("?")
+        return cls(text, scheme, target, dict(parse_qsl(query, keep_blank_values=True)))
+
+    def allow(self, *names: str) -> None:
+        """Raises `UsageError` where an option is none of `names`."""
+        if unknown := sorted(set(self.options) - set(names)):
+            known = f"it knows {', '.join(names)}" if names else "it has none"
+            raise UsageError(f"source {self.text!r}: unknown option {', '.join(unknown)}; {known}")
+
+    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
+        """An option that is one of `allowed`, the first where it is not given."""
+        value = self.options.get(name, allowed[0])
+        if value not in allowed:
+            raise UsageError(f"source {self.text!r}: {name} is {value!r}; it must be one of {', '.join(allowed)}")
+        return value
+
+    def whole(self, name: str, default: int, lowest: int, highest: int) -> int:
+        """An option that is a whole number within bounds."""
+        value = self.options.get(name, str(default))
+        if not value.isdecimal() or not lowest <= int(value) <= highest:
+            raise UsageError(f"source {self.text!r}: {name} is {value!r}; it must be from {lowest} to {highest}")
+        return int(value)
+
+
+def open_source(text: str, card: Card) -> Source:
+    """Open what `text` names, for a model that promises `card`.
+
+    Raises `UsageError` on a spec that cannot be meant, `SourceError` or `RecordingError` on what cannot be opened.
+    """
+    spec = Spec.parse(text)
+    if spec.scheme == "recording":
+        from otolith.sources.recording import open_recording
+
+        return open_recording(spec, card)
+    if spec.scheme == "pipe":
+        from otolith.sources.pipe import open_pipe
+
+        return open_pipe(spec, card)
+    from otolith.sources.microphone import open_microphone
+
+    return open_microphone(spec, card)

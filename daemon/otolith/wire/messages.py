@@ -1,0 +1,129 @@
+"""The wire: what is published, field by field, and how it is encoded. `docs/wire-protocol.md` is its description.
+
+Multipart `[topic, payload]`: the topic is `otolith/1/<stream>/<kind>`, the payload one msgpack map. Fields are added,
+never renamed; whoever reads skips what he does not know.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from otolith.errors import WireError
+
+VERSION = 1
+TOPIC_ROOT = "otolith/1/"
+
+Kind = Literal["posteriors", "detection", "gap", "status"]
+KINDS: tuple[Kind, ...] = ("posteriors", "detection", "gap", "status")
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What every message carries.
+
+    `boot` names the daemon's run; `seq` rises by one per stream and kind from 0; `time_ns` is the UTC capture time of
+    the last sample behind the message; `position` counts samples (or rows) since the stream's fresh start.
+    """
+
+    v: int = VERSION
+    boot: str
+    seq: int
+    stream: str
+    model: str
+    time_ns: int
+    position: int
+
+
+class PosteriorsMessage(Message, frozen=True, kw_only=True, tag="posteriors"):
+    """Probabilities of `frames` frames in a row: `values` is float32, little-endian, frames x labels, row by row."""
+
+    labels: list[str]
+    frames: int
+    values: bytes
+
+    def array(self) -> NDArray[np.float32]:
+        """The values as `(frames, labels)`."""
+        return np.frombuffer(self.values, "<f4").reshape(self.frames, len(self.labels))
+
+
+class DetectionMessage(Message, frozen=True, kw_only=True, tag="detection"):
+    """A label starts or ends; both carry the same `id`.
+
+    `onset_ns` is when the label rose; `latency_ms` is how long after that the message left.
+    """
+
+    id: int
+    label: str
+    phase: Literal["start", "end"]
+    confidence: float
+    onset_ns: int
+    latency_ms: float
+
+
+class GapMessage(Message, frozen=True, kw_only=True, tag="gap"):
+    """`lost` samples (or rows, of the model's rate) were not processed; the stream starts afresh behind them."""
+
+    lost: int
+    reason: str
+
+
+class StatusMessage(Message, frozen=True, kw_only=True, tag="status"):
+    """A heartbeat, every second.
+
+    `frames`, `gaps`, `lost` (samples in gaps) and `drops` (blocks thrown away because the daemon was late) count since
+    the daemon started; `real_time_factor` is processing time over sound time in the last second; `level_dbfs` is the
+    loudest sample of it (None where nothing came, or for rows).
+    """
+
+    frames: int
+    gaps: int
+    lost: int
+    drops: int
+    real_time_factor: float
+    uptime_s: float
+    level_dbfs: float | None
+
+
+AnyMessage = PosteriorsMessage | DetectionMessage | GapMessage | StatusMessage
+
+_decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def kind_of(message: Message) -> Kind:
+    """`posteriors`, `detection`, `gap` or `status`."""
+    kind: Kind = message.__struct_config__.tag  # type: ignore[assignment]
+    return kind
+
+
+def topic_of(message: Message) -> bytes:
+    """The topic a message is published under."""
+    return f"{TOPIC_ROOT}{message.stream}/{kind_of(message)}".encode()
+
+
+def encode(message: Message) -> bytes:
+    """The payload: one msgpack map."""
+    return _encoder.encode(message)
+
+
+def decode(parts: list[bytes]) -> AnyMessage | None:
+    """A message from `[topic, payload]`; None for a kind that is newer than this release. Raises `WireError`."""
+    if len(parts) != 2 or not parts[0].startswith(TOPIC_ROOT.encode()):
+        raise WireError(f"not a message of ours: {len(parts)} parts, topic {parts[0][:80]!r}")
+    if parts[0].rpartition(b"/")[2].decode("utf-8", "replace") not in KINDS:
+        return None
+    try:
+        return _decoder.decode(parts[1])
+    except msgspec.MsgspecError as error:
+        raise WireError(f"{parts[0].decode('utf-8', 'replace')}: malformed message ({error})") from None
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """A message for JSON: `values` become lists, one a frame."""
+    fields: dict[str, Any] = {"kind": kind_of(message), **msgspec.structs.asdict(message)}
+    if isinstance(message, PosteriorsMessage):
+        fields["values"] = message.array().tolist()
+    return fields

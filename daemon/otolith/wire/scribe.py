@@ -1,0 +1,112 @@
+"""The scribe: events of one stream become numbered messages with a time.
+
+Inside, time is counted in samples; this is where it becomes UTC.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from otolith.inference.events import Detection, Event, Gap, Posteriors
+from otolith.inference.model import Model
+from otolith.wire.messages import (
+    KINDS,
+    DetectionMessage,
+    GapMessage,
+    Kind,
+    Message,
+    PosteriorsMessage,
+    StatusMessage,
+)
+
+
+class Scribe:
+    """Writes one stream's messages.
+
+    `now_ns` is the clock that latency is told by; without one it is counted in sound. `posteriors_per_s` bounds how
+    often posteriors are written (0: never): frames wait and go out together, none is left out.
+    """
+
+    def __init__(
+        self,
+        boot: str,
+        stream: str,
+        model: Model,
+        *,
+        posteriors_per_s: float = float("inf"),
+        now_ns: Callable[[], int] | None = None,
+    ) -> None:
+        self._boot, self._stream, self._model = boot, stream, model
+        self._now_ns = now_ns
+        self._labels = model.card.labels
+        self._ns_per_sample = 1e9 / model.card.sample_rate
+        self._is_quiet = posteriors_per_s <= 0
+        self._frames_per_message = 1 if self._is_quiet else max(1, round(model.card.frame_rate / posteriors_per_s))
+        self._held: list[Posteriors] = []
+        self._held_frames = 0
+        self._seq: dict[Kind, Iterator[int]] = {kind: itertools.count() for kind in KINDS}
+
+    def write(self, events: Iterable[Event], received: int, time_ns: int) -> Iterator[Message]:
+        """Messages of `events`, given that sample `received` since the fresh start was captured at `time_ns`."""
+        for event in events:
+            at_ns = time_ns - round((received - event.position) * self._ns_per_sample)
+            match event:
+                case Posteriors() if not self._is_quiet:
+                    yield from self._hold(event, at_ns)
+                case Detection():
+                    yield self._detection(event, at_ns)
+                case Gap():
+                    yield from self.flush(at_ns)
+                    head = self._head("gap", event.position, at_ns)
+                    yield GapMessage(**head, lost=event.lost, reason=event.reason)
+
+    def flush(self, time_ns: int) -> Iterator[Message]:
+        """Posteriors that wait for company, if any; `time_ns` is when the last of them was captured."""
+        if not self._held:
+            return
+        values = np.concatenate([event.values for event in self._held])  # (frames, labels)
+        position = self._held[-1].position
+        self._held, self._held_frames = [], 0
+        yield PosteriorsMessage(
+            **self._head("posteriors", position, time_ns),
+            labels=self._labels,
+            frames=len(values),
+            values=values.astype("<f4", copy=False).tobytes(),
+        )
+
+    def status(self, position: int, time_ns: int, **figures: Any) -> StatusMessage:
+        """A heartbeat; `figures` are the fields of `StatusMessage`."""
+        return StatusMessage(**self._head("status", position, time_ns), **figures)
+
+    def _hold(self, event: Posteriors, at_ns: int) -> Iterator[Message]:
+        self._held.append(event)
+        self._held_frames += len(event.values)
+        if self._held_frames >= self._frames_per_message:
+            yield from self.flush(at_ns)
+
+    def _detection(self, event: Detection, at_ns: int) -> DetectionMessage:
+        onset_ns = at_ns - round((event.position - event.onset) * self._ns_per_sample)
+        told_ns = self._now_ns() if self._now_ns else at_ns
+        return DetectionMessage(
+            **self._head("detection", event.position, at_ns),
+            id=event.id,
+            label=event.label,
+            phase=event.phase,
+            confidence=event.confidence,
+            onset_ns=onset_ns,
+            latency_ms=round((told_ns - onset_ns) / 1e6, 3),
+        )
+
+    def _head(self, kind: Kind, position: int, time_ns: int) -> dict[str, Any]:
+        return {
+            "boot": self._boot,
+            "seq": next(self._seq[kind]),
+            "stream": self._stream,
+            "model": self._model.identity,
+            "time_ns": time_ns,
+            "position": position,
+        }
