@@ -78,6 +78,8 @@ def check_settings(settings: Settings, where: str) -> None:
     names = [stream.name for stream in settings.stream]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise SettingsError(f'{where}: two streams are named "{twice[0]}"; give each its own name')
+    if sum(stream.source.startswith("pipe:") for stream in settings.stream) > 1:
+        raise SettingsError(f"{where}: two streams read pipe:; there is one standard input")
 
 
 def read_toml(path: Path, kind: type[T]) -> T:

@@ -38,10 +38,8 @@ def subscribe(
     """
     with Subscriber(endpoint, stream=stream, kind=kinds or None, label=label, timeout_s=timeout) as subscriber:
         messages = itertools.islice(subscriber, count)
-        if as_json or not sys.stdout.isatty():
-            taken = _print(messages, as_json)
-        else:
-            taken = _watch(messages, subscriber)
+        is_live = sys.stdout.isatty() and not as_json
+        taken = _watch(messages, subscriber) if is_live else _print(messages, as_json)
         if subscriber.missed:
             click.echo(f"otolith: {subscriber.missed} messages were published but did not arrive", err=True)
     if taken < (count or 1):

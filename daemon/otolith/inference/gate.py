@@ -53,15 +53,16 @@ def read_model_file(path: Path) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ModelError(f"{path}: cannot be opened ({error.strerror}); name a model file (.onnx)") from None
-    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor, so that what was checked is what is read
-        info = os.fstat(fd)
+    try:
+        info = os.fstat(fd)  # of the descriptor, so that what was checked is what is read
         if not stat.S_ISREG(info.st_mode):
             raise ModelError(f"{path}: is not a regular file; name a model file (.onnx)")
         if info.st_size > MAX_BYTES:
-            raise ModelError(
-                f"{path}: {info.st_size} bytes; a model may have {MAX_BYTES} at most: train a smaller network"
-            )
-        return file.read(MAX_BYTES + 1)
+            raise ModelError(f"{path}: {info.st_size} bytes, {MAX_BYTES} at most are read; train a smaller network")
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            return file.read(MAX_BYTES)
+    finally:
+        os.close(fd)
 
 
 def inspect(content: bytes, where: str) -> str:

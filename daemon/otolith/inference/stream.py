@@ -20,7 +20,7 @@ from otolith.inference.model import Model, State
 MAX_FRAMES_PER_STEP = 512
 
 NOT_FINITE = "not a number"
-END = "end of input"
+END = "the input ended within a frame"
 
 
 class Stream:

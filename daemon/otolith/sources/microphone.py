@@ -27,11 +27,15 @@ OVERFLOW = "microphone overflow"
 
 
 def open_microphone(spec: Spec, card: Card) -> Source:
-    """`microphone:[NAME][?block_ms=40]`; NAME is a part of the device's name, the default device without one."""
-    spec.allow("block_ms")
+    """`microphone:[NAME][?block_ms=40&rate=HZ]`; NAME is a part of the device's name, the default device without one.
+
+    The device's own rate is opened unless `rate` asks for another, which the sound server then converts to.
+    """
+    spec.allow("block_ms", "rate")
     if card.kind != "audio":
         raise SourceError(f"source {spec.text!r}: the model takes {card.kind} rows; give it a recording: or a pipe:")
-    return Microphone(spec.target, spec.whole("block_ms", BLOCK_MS, 5, 1000))
+    rate = spec.whole("rate", 0, 0, 1_000_000)
+    return Microphone(spec.target, spec.whole("block_ms", BLOCK_MS, 5, 1000), rate)
 
 
 def portaudio() -> ModuleType:
@@ -51,11 +55,11 @@ class Microphone:
 
     live = True
 
-    def __init__(self, name: str, block_ms: int = BLOCK_MS) -> None:
+    def __init__(self, name: str, block_ms: int = BLOCK_MS, rate: int = 0) -> None:
         self._audio = portaudio()
         self._device = self._find(name)
         self._label = str(self._device["name"])
-        self.rate = float(self._device["default_samplerate"])
+        self.rate = float(rate or self._device["default_samplerate"])
         self._block_length = round(self.rate * block_ms / 1000)
         self._held: deque[Block] = deque()
         self._arrived = Condition()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 from collections.abc import Iterator
 from threading import Event
@@ -19,15 +18,15 @@ from otolith.errors import SourceError
 from otolith.inference.card import Card
 from otolith.sources.source import Block, Source, Spec
 
+STDIN = 0
 READ_BYTES = 1 << 16
 MAX_LINE_BYTES = 1 << 16
 STOP_CHECK_MS = 200
 MALFORMED = "malformed row"
 
 
-def open_pipe(spec: Spec, card: Card, fd: int | None = None) -> Source:
+def open_pipe(spec: Spec, card: Card, fd: int = STDIN) -> Source:
     """`pipe:[?rate=HZ&channels=N]` for sound (the model's rate and mono unless told), `pipe:` for sensor rows."""
-    fd = sys.stdin.fileno() if fd is None else fd
     if card.kind == "audio":
         spec.allow("rate", "channels")
         rate = spec.whole("rate", round(card.sample_rate), 1, 1_000_000)

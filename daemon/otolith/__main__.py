@@ -1,0 +1,5 @@
+"""`python -m otolith`."""
+
+from otolith.cli.main import main
+
+main()

@@ -1,0 +1,112 @@
+"""The microphone, on a real sound server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from tests.sources.pulse import PulseServer, missing_parts
+
+if reason := missing_parts():
+    pytest.skip(reason, allow_module_level=True)
+
+
+@pytest.fixture
+def pulse(tmp_path: Path) -> Iterator[PulseServer]:
+    server = PulseServer(tmp_path)
+    yield server
+    server.kill()
+
+
+def capture(pulse: PulseServer, path: Path, seconds: float, block_ms: int, rate: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.sources.capture", str(path), str(seconds), str(block_ms), str(rate)]
+    return subprocess.Popen(command, env=pulse.environment, stdout=subprocess.PIPE, text=True)
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+@pytest.fixture
+def played(sound: NDArray[np.float32], tmp_path: Path) -> NDArray[np.int16]:
+    """A second of real sound, also in `clip.wav`."""
+    counts = (sound[16000:32000] * 32767).round().astype(np.int16)
+    soundfile.write(tmp_path / "clip.wav", counts, 16000, subtype="PCM_16")
+    return counts
+
+
+@pytest.mark.parametrize("block_ms", [10, 80])
+def test_what_is_played_is_captured_sample_for_sample(
+    pulse: PulseServer, tmp_path: Path, played: NDArray[np.int16], block_ms: int
+) -> None:
+    process = capture(pulse, tmp_path / "captured.npy", 3.0, block_ms, rate=16000)
+    assert first_line(process).startswith("listening 16000")
+    pulse.play(tmp_path / "clip.wav")
+    rest, _ = process.communicate(timeout=20)
+    assert f"lost 0 block lengths [{16 * block_ms}]" in rest
+    captured = np.load(tmp_path / "captured.npy")
+    at = best_lag(captured, played)
+    np.testing.assert_array_equal(captured[at : at + len(played)], played)
+
+
+def test_a_device_is_opened_at_its_own_rate(pulse: PulseServer, tmp_path: Path, played: NDArray[np.int16]) -> None:
+    process = capture(pulse, tmp_path / "captured.npy", 3.0, 40)
+    rate = float(first_line(process).split()[1])
+    assert rate == 44100  # what ALSA says of its pulse device
+    pulse.play(tmp_path / "clip.wav")
+    process.communicate(timeout=20)
+    expected = soxr.resample(played / 32768, 16000, rate)
+    captured = np.load(tmp_path / "captured.npy") / 32768
+    at = best_lag(captured, expected)
+    assert np.corrcoef(captured[at : at + len(expected)], expected)[0, 1] > 0.99
+
+
+def best_lag(long: NDArray[Any], short: NDArray[Any]) -> int:
+    """Where `short` begins in `long`, by cross-correlation."""
+    size = 1 << (len(long) + len(short)).bit_length()
+    spectrum = np.fft.rfft(long.astype(float), size) * np.conj(np.fft.rfft(short.astype(float), size))
+    return int(np.argmax(np.fft.irfft(spectrum, size)[: len(long) - len(short) + 1]))
+
+
+def test_a_sound_server_that_dies_is_noticed(pulse: PulseServer, tmp_path: Path) -> None:
+    process = capture(pulse, tmp_path / "captured.npy", 30, 20)
+    assert first_line(process).startswith("listening")
+    pulse.kill()
+    killed = time.monotonic()
+    told = first_line(process)
+    assert "vanished" in told or "gave nothing" in told
+    assert time.monotonic() - killed < 3
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def otolith(pulse: PulseServer, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "otolith", *arguments]
+    return subprocess.run(command, env=pulse.environment, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_devices_are_listed_with_their_rates(pulse: PulseServer) -> None:
+    found = otolith(pulse, "devices")
+    assert found.returncode == 0
+    assert "pulse" in found.stdout
+    assert "Hz" in found.stdout
+
+
+def test_an_unknown_device_is_answered_with_those_there_are(pulse: PulseServer, tiny_audio_file: Path) -> None:
+    found = otolith(pulse, "run", "--model", str(tiny_audio_file), "--source", "microphone:Nobody")
+    assert found.returncode == 1
+    assert "microphone 'Nobody': no such device; there are" in found.stderr
+    assert "'pulse'" in found.stderr
