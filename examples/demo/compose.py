@@ -2,8 +2,8 @@
 
     python examples/demo/compose.py DATA
 
-The words are of speakers in the test split of the speech commands, one clip a speaker, drawn by a seeded shuffle with no
-look at what a model makes of them; the noise is the end of two long recordings, which training leaves out. What was
+The words are of speakers in the test split of the speech commands, drawn by a seeded shuffle with no look at what a
+model makes of them; the noise is the end of two long recordings, which training leaves out. What was
 composed is written down as truth: `words.csv` in the layout of `events.csv`, and a `label` column in `motion.csv`.
 """
 

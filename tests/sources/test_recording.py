@@ -7,6 +7,8 @@ from pathlib import Path
 from threading import Event
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import soundfile
 
@@ -95,9 +97,6 @@ def test_columns_are_found_by_name_in_any_order(tmp_path: Path) -> None:
 
 
 def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    import pyarrow.parquet
-
     table = pyarrow.table({"t": [0.0, 0.01], "a": [1.5, 2.5], "label": ["up", "down"]})
     pyarrow.parquet.write_table(table, tmp_path / "run.parquet")
     run = read_sensor(tmp_path / "run.parquet")
@@ -141,7 +140,7 @@ AUDIO_FAULTS = {
     "corrupt": (lambda path: path.write_bytes(b"RIFF" + bytes(range(256))), "cannot be read as sound"),
     "no samples": (lambda path: soundfile.write(path, np.zeros((0, 1)), 16000), "holds no samples"),
     "nan": (write_nan, "sample 77 is not a number"),
-    "missing": (lambda path: None, "does not exist"),
+    "missing": (lambda _path: None, "does not exist"),
     "folder": (lambda path: path.mkdir(), "is a folder"),
 }
 
@@ -160,10 +159,7 @@ def test_a_wav_that_claims_more_than_it_holds_gives_what_it_holds(tmp_path: Path
     content = bytearray(path.read_bytes())
     content[40:44] = (2**31).to_bytes(4, "little")
     path.write_bytes(content)
-    try:
-        assert len(read_audio(path)[0]) <= 1600
-    except RecordingError as error:
-        assert "clip.wav" in str(error)
+    assert len(read_audio(path)[0]) == 1600
 
 
 @pytest.mark.parametrize(

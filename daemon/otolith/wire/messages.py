@@ -112,7 +112,7 @@ def encode(message: Message) -> bytes:
 def decode(parts: list[bytes]) -> AnyMessage | None:
     """A message from `[topic, payload]`; None for a kind that is newer than this release. Raises `WireError`."""
     if len(parts) != 2 or not parts[0].startswith(TOPIC_ROOT.encode()):
-        raise WireError(f"not a message of ours: {len(parts)} parts, topic {parts[0][:80]!r}")
+        raise WireError(f"not a message of ours: {[part[:80] for part in parts[:3]]}")
     if parts[0].rpartition(b"/")[2].decode("utf-8", "replace") not in KINDS:
         return None
     try:

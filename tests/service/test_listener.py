@@ -1,0 +1,78 @@
+"""A listener: gaps, resampling and accounts, at rates that are not the model's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otolith.errors import SettingsError
+from otolith.inference.model import Model
+from otolith.service.listener import Listener, check_rate
+from otolith.sources.source import Block
+from otolith.wire.messages import GapMessage, Message, PosteriorsMessage
+from otolith.wire.scribe import Scribe
+
+SECOND_NS = 10**9
+
+
+def listen(model: Model, rate: int, blocks: list[Block]) -> list[Message]:
+    listener = Listener(model, rate, Scribe("b", "s", model))
+    return [message for block in blocks for message in listener.take(block)] + listener.close()
+
+
+def noise(length: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-8000, 8000, length).astype(np.int16)
+
+
+@given(
+    rate=st.sampled_from([8000, 16000, 44100, 48000]),
+    lengths=st.lists(st.integers(0, 5000), min_size=1, max_size=10),
+    lost=st.lists(st.integers(0, 5000), min_size=10, max_size=10),
+)
+@settings(max_examples=40, deadline=None)
+def test_law_5_holds_at_any_rate(tiny_audio: Model, rate: int, lengths: list[int], lost: list[int]) -> None:
+    blocks = [Block(noise(n), 0, k, "test" if k else "") for n, k in zip(lengths, lost, strict=False)]
+    messages = listen(tiny_audio, rate, blocks)
+    processed = sum(320 * m.frames for m in messages if isinstance(m, PosteriorsMessage))
+    declared = sum(m.lost for m in messages if isinstance(m, GapMessage))
+    sent = (sum(lengths) + sum(block.lost for block in blocks)) * 16000 / rate
+    assert processed + declared == pytest.approx(sent, abs=2 * len(blocks) + 1)
+    if rate == 16000:
+        assert processed + declared == sent
+
+
+def test_times_are_the_sources_own_through_the_resampler(tiny_audio: Model) -> None:
+    blocks = [Block(noise(4800, i), (i + 1) * SECOND_NS // 10) for i in range(20)]
+    messages = [m for m in listen(tiny_audio, 48000, blocks) if isinstance(m, PosteriorsMessage)]
+    for message in messages:
+        assert message.time_ns == pytest.approx(message.position / 16000 * SECOND_NS, abs=2e6)
+
+
+def test_a_lost_block_is_a_gap_and_a_fresh_start(tiny_audio: Model) -> None:
+    blocks = [Block(noise(640), SECOND_NS), Block(noise(640), 2 * SECOND_NS, lost=999, reason="unplugged")]
+    messages = listen(tiny_audio, 16000, blocks)
+    assert [type(m) for m in messages if not hasattr(m, "label")] == [PosteriorsMessage, GapMessage, PosteriorsMessage]
+    gap = next(m for m in messages if isinstance(m, GapMessage))
+    assert (gap.lost, gap.reason, gap.time_ns, gap.position) == (999, "unplugged", SECOND_NS, 640)
+
+
+def test_the_level_is_that_of_the_loudest_sample_since_the_last_status(tiny_audio: Model) -> None:
+    listener = Listener(tiny_audio, 16000, Scribe("b", "s", tiny_audio))
+    listener.take(Block(np.full(320, -16384, np.int16), 0))
+    assert listener.status(1.0).level_dbfs == pytest.approx(-6.0, abs=0.1)
+    assert listener.status(2.0).level_dbfs is None
+
+
+@pytest.mark.parametrize(("rate", "resample"), [(16000, False), (48000, True), (8000, True)])
+def test_a_sound_of_any_rate_may_be_resampled(tiny_audio: Model, rate: float, resample: bool) -> None:
+    check_rate(tiny_audio.card, rate, resample, "here")
+
+
+def test_a_rate_that_cannot_serve_is_refused(tiny_audio: Model, tiny_sensor: Model) -> None:
+    with pytest.raises(SettingsError, match="source gives 44100 Hz and resample is off; set resample = true"):
+        check_rate(tiny_audio.card, 44100, False, "here")
+    check_rate(tiny_sensor.card, 104.3, True, "here")
+    with pytest.raises(SettingsError, match="source gives 50 Hz"):
+        check_rate(tiny_sensor.card, 50, True, "here")

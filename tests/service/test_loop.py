@@ -1,0 +1,108 @@
+"""The loop, driven with arrays: what is published, and how it ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from threading import Event
+
+import numpy as np
+import pytest
+
+from otolith.errors import SourceError
+from otolith.inference.model import Model
+from otolith.service.listener import Listener
+from otolith.service.loop import Loop
+from otolith.sources.source import Block
+from otolith.wire.messages import GapMessage, Message, PosteriorsMessage, StatusMessage
+from otolith.wire.scribe import Scribe
+
+
+class Blocks:
+    """A source that yields what it was given, then ends, fails or waits."""
+
+    live = False
+    rate = 16000.0
+
+    def __init__(self, lengths: list[int], ending: str = "end") -> None:
+        self._lengths, self._ending = lengths, ending
+
+    def blocks(self, stop: Event) -> Iterator[Block]:
+        rng = np.random.default_rng(0)
+        for length in self._lengths:
+            yield Block(rng.uniform(-1, 1, length).astype(np.float32), time.time_ns())
+        if self._ending == "fail":
+            raise SourceError("the cable is out")
+        if self._ending == "bug":
+            raise ZeroDivisionError
+        if self._ending == "wait":
+            stop.wait()
+
+
+class Kept:
+    """A sink that keeps what it takes."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def take(self, message: Message) -> None:
+        self.messages.append(message)
+
+    def close(self) -> None:
+        pass
+
+
+def loop_over(sources: list[Blocks], model: Model) -> tuple[Loop, Kept]:
+    kept = Kept()
+    names = [f"s{number}" for number in range(len(sources))]
+    listeners = [
+        Listener(model, source.rate, Scribe("b", name, model)) for source, name in zip(sources, names, strict=True)
+    ]
+    return Loop(list(sources), listeners, names, [kept]), kept
+
+
+def frames_of(messages: list[Message], stream: str) -> int:
+    return sum(m.frames for m in messages if isinstance(m, PosteriorsMessage) and m.stream == stream)
+
+
+def test_it_ends_when_every_source_has_with_all_published(tiny_audio: Model) -> None:
+    loop, kept = loop_over([Blocks([1000, 7, 5000]), Blocks([320])], tiny_audio)
+    loop.run()
+    assert frames_of(kept.messages, "s0") == 6007 // 320
+    assert frames_of(kept.messages, "s1") == 1
+    assert [m.lost for m in kept.messages if isinstance(m, GapMessage)] == [6007 % 320]
+    last = [m for m in kept.messages if isinstance(m, StatusMessage)][-2:]
+    assert {(m.stream, m.frames, m.lost) for m in last} == {("s0", 18, 247), ("s1", 1, 0)}
+
+
+def test_a_source_that_fails_ends_the_daemon_behind_its_last_words(tiny_audio: Model) -> None:
+    loop, kept = loop_over([Blocks([3200], "fail"), Blocks([320], "wait")], tiny_audio)
+    with pytest.raises(SourceError, match="stream 's0': the cable is out"):
+        loop.run()
+    assert frames_of(kept.messages, "s0") == 10
+    assert isinstance(kept.messages[-1], StatusMessage)
+
+
+def test_a_bug_in_a_source_keeps_its_traceback(tiny_audio: Model) -> None:
+    loop, _ = loop_over([Blocks([320], "bug")], tiny_audio)
+    with pytest.raises(ZeroDivisionError):
+        loop.run()
+
+
+def test_stop_ends_it_soon(tiny_audio: Model) -> None:
+    loop, kept = loop_over([Blocks([3200], "wait")], tiny_audio)
+    threading.Timer(0.3, loop.stop).start()
+    started = time.monotonic()
+    loop.run()
+    assert time.monotonic() - started < 0.9
+    assert frames_of(kept.messages, "s0") == 10
+
+
+def test_a_heartbeat_comes_every_second(tiny_audio: Model) -> None:
+    loop, kept = loop_over([Blocks([320], "wait")], tiny_audio)
+    threading.Timer(2.3, loop.stop).start()
+    loop.run()
+    uptimes = [m.uptime_s for m in kept.messages if isinstance(m, StatusMessage)]
+    assert len(uptimes) == 3
+    np.testing.assert_allclose(uptimes[:2], [1, 2], atol=0.2)
