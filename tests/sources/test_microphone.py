@@ -15,10 +15,14 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from otolith import Subscriber
+from otolith.wire.messages import DetectionMessage, StatusMessage
+from tests.conftest import ROOT, SOUND
+from tests.processes import DaemonProcess
 from tests.sources.pulse import PulseServer, missing_parts
 
-if reason := missing_parts():
-    pytest.skip(reason, allow_module_level=True)
+missing = missing_parts()
+pytestmark = pytest.mark.skipif(missing is not None, reason=missing or "")
 
 
 @pytest.fixture
@@ -91,6 +95,24 @@ def test_a_sound_server_that_dies_is_noticed(pulse: PulseServer, tmp_path: Path)
     process.wait()
     assert process.stdout is not None
     process.stdout.close()
+
+
+def test_a_word_said_into_the_microphone_reaches_a_subscriber(pulse: PulseServer, endpoint: str) -> None:
+    model = str(ROOT / "exported_models" / "words.onnx")
+    arguments = ("--model", model, "--source", "microphone:pulse", "--publish", endpoint)
+    with (
+        DaemonProcess(*arguments, **pulse.environment) as daemon,
+        Subscriber(endpoint, kind=["detection", "status"]) as subscriber,
+    ):
+        assert subscriber.receive(10) is not None  # it listens
+        pulse.play(SOUND)
+        assert daemon.stop() < 1
+        messages = list(iter(lambda: subscriber.receive(1.5), None))
+    starts = [m.label for m in messages if isinstance(m, DetectionMessage) and m.phase == "start"]
+    assert len(set(starts) - {"_unknown_"}) >= 4
+    last = messages[-1]
+    assert isinstance(last, StatusMessage)
+    assert (last.gaps, last.drops) == (last.gaps and 1, 0), "no gap but the broken frame at the end"
 
 
 def otolith(pulse: PulseServer, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import click
 import msgspec
@@ -37,13 +37,21 @@ def subscribe(
     Exits with 1 if the --timeout came before the --count, or before anything at all.
     """
     with Subscriber(endpoint, stream=stream, kind=kinds or None, label=label, timeout_s=timeout) as subscriber:
-        messages = itertools.islice(subscriber, count)
+        messages = itertools.islice(_until_interrupted(subscriber), count)
         is_live = sys.stdout.isatty() and not as_json
         taken = _watch(messages, subscriber) if is_live else _print(messages, as_json)
         if subscriber.missed:
             click.echo(f"otolith: {subscriber.missed} messages were published but did not arrive", err=True)
     if taken < (count or 1):
         raise OtolithError(f"{endpoint}: {taken} messages, then nothing for {timeout:g} s; is the daemon running?")
+
+
+def _until_interrupted(messages: Iterable[AnyMessage]) -> Iterator[AnyMessage]:
+    """Ctrl-C is how one stops watching, not an error."""
+    try:
+        yield from messages
+    except KeyboardInterrupt:
+        raise SystemExit(0) from None
 
 
 def _print(messages: Iterator[AnyMessage], as_json: bool) -> int:
