@@ -1,0 +1,177 @@
+"""Material: the recipe's sets, read from the data folder, split, and ready to be composed into streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otolith.errors import OtolithError
+from otolith.inference.card import DataSet
+from otolith.recordings import AUDIO_SUFFIXES, load_audio
+from otolith_training.data.composer import Material, Word, coloured_noise, find_word
+from otolith_training.data.datasets import (
+    NOISE_FOLDER,
+    Clip,
+    Run,
+    Split,
+    assign_splits,
+    fingerprint,
+    hashed_split,
+    map_label,
+    read_clips,
+    read_runs,
+    require_labels,
+)
+from otolith_training.recipe import Backgrounds, Mfcc, Recipe, Rows
+
+Floats = NDArray[np.float32]
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+
+LONG_S = 30.0  # a recording longer than this is split by time rather than held out whole
+LONG_SPLITS: dict[Split, tuple[float, float]] = {"train": (0.0, 0.7), "dev": (0.7, 0.85), "test": (0.85, 1.0)}
+COLOURED_S = 20.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SoundSet:
+    """Sound for one split: material to compose, and the clips as they are."""
+
+    material: Material
+    clips: Sequence[tuple[Clip, Word]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowSet:
+    """Runs for one split, with label indices beside each."""
+
+    runs: Sequence[Run]
+    labels: Sequence[NDArray[np.int64]]  # (rows,) each
+
+
+def list_clips(recipe: Recipe, data: Path) -> list[Clip]:
+    """The clips that the recipe names, split, with the model's labels. Raises `OtolithError`."""
+    d = recipe.data
+    clips = read_clips(data / d.path, d.label_column, d.group_column, d.files)
+    names = {b.path for b in d.backgrounds}
+    clips = [c for c in clips if c.label != NOISE_FOLDER or f"{d.path}/{NOISE_FOLDER}" not in names]
+    where = str(data / d.path)
+    labels = {label: map_label(label, recipe.all_labels, d.unknown, d.background, where) for label in _labels(clips)}
+    require_labels(list(labels.values()), where)
+    named = [Clip(c.name, c.path, labels[c.label], c.group, c.split) for c in clips]
+    return assign_splits(named, d.dev, d.test)
+
+
+def list_runs(recipe: Recipe, data: Path) -> list[Run]:
+    """The runs that the recipe names, split. Raises `OtolithError`."""
+    d, rows = recipe.data, recipe.frontend
+    assert isinstance(rows, Rows)  # noqa: S101 - the recipe was checked for it
+    names = [channel.name for channel in rows.channels]
+    runs = read_runs(data / d.path, names, rows.sample_rate, d.label_column, d.group_column, d.files)
+    found = sorted({label for run in runs for label in set(run.labels)})
+    for label in found:
+        map_label(label, recipe.all_labels, d.unknown, d.background, str(data / d.path))
+    require_labels(found, str(data / d.path))
+    return assign_splits(runs, d.dev, d.test)
+
+
+def load_sound(recipe: Recipe, clips: Sequence[Clip], data: Path, split: Split) -> SoundSet:
+    """The sound of one split. `clips` are those of all splits."""
+    frontend = recipe.frontend
+    assert isinstance(frontend, Mfcc)  # noqa: S101 - the recipe was checked for it
+    rate = frontend.sample_rate
+    chosen = [clip for clip in clips if clip.split == split]
+    if not chosen:
+        raise OtolithError(f"{data / recipe.data.path}: no clip falls into the split {split!r}; bring more of them")
+    labels = recipe.all_labels
+    sounds = _each(lambda clip: load_audio(clip.path, rate), chosen)
+    words: list[list[Word]] = [[] for _ in labels]
+    pairs = []
+    for clip, samples in zip(chosen, sounds, strict=True):
+        word = Word(samples, *find_word(samples, rate), labels.index(clip.label))
+        pairs.append((clip, word))
+        words[word.label].append(word)
+    silence = [] if recipe.data.background is None else words[labels.index(recipe.data.background)]
+    random = np.random.default_rng(recipe.training.seed)
+    noise = [coloured_noise(random, int(COLOURED_S * rate), slope) for slope in (0.0, -3.0, -6.0)]
+    noise += [word.samples for word in silence]
+    silence.clear()
+    speech: list[Floats] = []
+    for backgrounds in recipe.data.backgrounds:
+        target = speech if backgrounds.role == "speech" else noise
+        target += _load_backgrounds(backgrounds, data, rate, split)
+    return SoundSet(Material(words, noise, speech), pairs)
+
+
+def load_rows(recipe: Recipe, runs: Sequence[Run], split: Split) -> RowSet:
+    """The runs of one split."""
+    d, labels = recipe.data, recipe.all_labels
+    chosen = [run for run in runs if run.split == split]
+    if not chosen:
+        raise OtolithError(f"{d.path}: no run falls into the split {split!r}; bring more of them")
+    index = {
+        label: labels.index(map_label(label, labels, d.unknown, d.background, d.path))
+        for label in {label for run in chosen for label in set(run.labels)}
+    }
+    return RowSet(chosen, [np.array([index[label] for label in run.labels]) for run in chosen])
+
+
+def describe_sets(recipe: Recipe, items: Sequence[Clip] | Sequence[Run], data: Path) -> list[DataSet]:
+    """The sets as they stand on the card; packed files stand there one by one, as they may be brought one by one."""
+    d = recipe.data
+    sets = []
+    files = {item.path.relative_to(data / d.path).as_posix(): item.path for item in items}
+    for name, path in sorted((n, p) for n, p in files.items() if p.suffix == ".npz"):
+        sets.append(DataSet(f"{d.name} ({name})", d.licence, d.attribution, fingerprint({name: path})))
+    if plain := {name: path for name, path in files.items() if path.suffix != ".npz"}:
+        sets.insert(0, DataSet(d.name, d.licence, d.attribution, fingerprint(plain)))
+    for b in d.backgrounds:
+        found = {path.relative_to(data / b.path).as_posix(): path for path in _background_files(b, data)}
+        sets.append(DataSet(b.name, b.licence, b.attribution, fingerprint(found)))
+    return sets
+
+
+def split_background(name: str, samples: Floats, rate: int) -> dict[Split, Floats]:
+    """A background recording by split: a long one by time (70, 15, 15 %), a short one whole, by a hash of its name."""
+    if len(samples) < LONG_S * rate:
+        share = hashed_split(name)
+        return {share: samples}
+    count = len(samples)
+    return {split: samples[int(a * count) : int(b * count)] for split, (a, b) in LONG_SPLITS.items()}
+
+
+def _load_backgrounds(backgrounds: Backgrounds, data: Path, rate: int, split: Split) -> list[Floats]:
+    def load(path: Path) -> Floats | None:
+        name = path.relative_to(data / backgrounds.path).as_posix()
+        return split_background(name, load_audio(path, rate), rate).get(split)
+
+    loaded = _each(load, _background_files(backgrounds, data))
+    return [samples for samples in loaded if samples is not None and len(samples) >= rate // 5]
+
+
+def _background_files(backgrounds: Backgrounds, data: Path) -> list[Path]:
+    root = data / backgrounds.path
+    places = [root / folder for folder in backgrounds.folders] or [root]
+    for place in places:
+        if not place.is_dir():
+            raise OtolithError(f"{place}: is no folder; data.backgrounds names it in the recipe")
+    paths = [p for place in places for p in sorted(place.glob("**/*")) if p.suffix.lower() in AUDIO_SUFFIXES]
+    if not paths:
+        raise OtolithError(f"{root}: holds no sound files; bring background recordings or take them out of the recipe")
+    return paths
+
+
+def _labels(clips: Sequence[Clip]) -> set[str]:
+    return {clip.label for clip in clips}
+
+
+def _each(load: Callable[[Item], Read], items: Sequence[Item]) -> list[Read]:
+    """Load all, a few at a time, in order: decoding releases Python's lock."""
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(load, items))

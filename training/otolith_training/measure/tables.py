@@ -1,0 +1,80 @@
+"""Figures as tables: on a terminal, and in the Markdown card beside a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from otolith.inference.card import Card
+
+
+def print_figures(figures: Mapping[str, Any], console: Console) -> None:
+    """What `evaluate` found, for people."""
+    unit = "clips" if "clips" in figures else "rows"
+    console.print(f"{figures['model']} on {figures['data']}, split {figures['split']}, {figures[unit]:,} {unit}")
+    console.print(f"accuracy {figures['accuracy']:.1%}   macro-F1 {figures['macro_f1']:.3f}")
+    labels = figures["confusion"]["labels"]
+    table = Table("label", *(("precision", "recall", "F1", unit)), title="heard as: columns on the right")
+    for label in labels:
+        table.add_column(label, justify="right")
+    for label, row in zip(labels, figures["confusion"]["matrix"], strict=True):
+        of = figures["per_label"][label]
+        told = [f"{of[key]:.3f}" for key in ("precision", "recall", "f1")]
+        table.add_row(label, *told, str(of["support"]), *(str(count) if count else "·" for count in row))
+    console.print(table)
+
+
+def to_markdown(card: Card, size_bytes: int) -> str:
+    """The card in Markdown; every figure comes from the card, so that none can drift from the file."""
+    lines = [f"# {card.name}", "", *_summary(card, size_bytes), "", "## Data", ""]
+    lines += ["| set | licence | attribution |", "| --- | --- | --- |"]
+    lines += [f"| {d.name} | {d.licence} | {d.attribution} |" for d in card.data]
+    lines += ["", "## Figures", ""]
+    for split, figures in card.metrics.items():
+        if isinstance(figures, Mapping):
+            lines += _figures(split, figures)
+    lines += ["## Detector", "", "| label | starts at | ends below | smoothing | rest |"]
+    lines += ["| --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {label} | {t.threshold:g} | {t.release:g} | {t.smoothing_s:g} s | {t.refractory_s:g} s |"
+        for label, t in card.detector.items()
+    ]
+    made = ", ".join(f"{name} {version}" for name, version in card.made.versions.items())
+    lines += ["", "## Limits", "", str(card.metrics.get("limits", "")).strip(), ""]
+    lines += ["## Made", "", f"{card.made.time}, seed {card.made.seed}, with {made}.", ""]
+    return "\n".join(lines)
+
+
+def _summary(card: Card, size_bytes: int) -> list[str]:
+    what = "sound" if card.kind == "audio" else ", ".join(f"{c.name} ({c.unit})" for c in card.channels)
+    step = f"{card.hop_length} samples ({1000 * card.hop_length / card.sample_rate:g} ms)"
+    lines = [
+        f"- hears: {what} at {card.sample_rate:g} Hz, a step every {step if card.kind == 'audio' else 'row'}",
+        f"- tells: {', '.join(card.labels)}",
+    ]
+    if card.background is not None:
+        lines.append(f"- nothing happens: {card.background}")
+    if "parameters" in card.metrics:
+        lines.append(f"- size: {card.metrics['parameters']:,} parameters, {size_bytes / 1000:.0f} kB")
+    return lines
+
+
+def _figures(split: str, figures: Mapping[str, Any]) -> list[str]:
+    lines = [f"### {split}", "", "| what | figure |", "| --- | --- |"]
+    plain = {name: value for name, value in figures.items() if isinstance(value, int | float | str)}
+    lines += [f"| {name.replace('_', ' ')} | {_told(name, value)} |" for name, value in plain.items()]
+    if per_label := figures.get("per_label"):
+        lines += ["", "| label | precision | recall | F1 | support |", "| --- | --- | --- | --- | --- |"]
+        for label, of in per_label.items():
+            told = " | ".join(f"{of[key]:.3f}" for key in ("precision", "recall", "f1"))
+            lines.append(f"| {label} | {told} | {of['support']:,} |")
+    return [*lines, ""]
+
+
+def _told(name: str, value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.1%}" if name in ("accuracy", "missed") else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

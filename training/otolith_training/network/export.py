@@ -1,0 +1,133 @@
+"""The export: write the graph, prove it, and hold every way of running it to the trained network, or write no file.
+
+torch = ONNX whole = ONNX one frame at a time = the daemon's own `Stream`, on random and on real input.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from otolith.errors import OtolithError
+from otolith.inference.card import METADATA_KEY, Card, Proof, write_card
+from otolith.inference.events import Posteriors
+from otolith.inference.model import Model
+from otolith.inference.proof import proof_input
+from otolith.inference.stream import Stream
+from otolith_training.network.graph import network_graph
+from otolith_training.network.network import Network
+
+Floats = NDArray[np.float32]
+
+TOLERANCE = 1e-4
+PROOF_FRAMES = 32
+PROOF_SEED = 20_261
+SOUND_SCALE = 0.1  # of full scale, about as loud as speech
+LONGEST_FRAMES = 2_000  # of a real recording that is stepped one by one
+
+
+def export(network: Network, card: Card, recordings: Sequence[Floats], out: Path) -> Model:
+    """Write `network` as a model file at `out`, proved and agreed; returns it opened.
+
+    `card` wants nothing but its proof. `recordings` are real input, samples `(n,)` or rows `(n, channels)`. Raises
+    `OtolithError` naming the worst frame where any way of running the file disagrees; `out` is left alone then.
+    """
+    network = network.cpu().eval()
+    proved = msgspec.structs.replace(card, proof=make_proof(network, card))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        beside = Path(folder) / out.name
+        write_model(network_graph(network), proved, beside)
+        model = Model.open(beside)
+        random = proof_input(PROOF_SEED + 1, proved.proof.scale, (200, *card.frame_shape))
+        agree(network, model, random, "random input")
+        for number, recording in enumerate(recordings):
+            agree(network, model, to_frames(recording, card), f"recording {number}")
+        beside.replace(out)
+    return model
+
+
+def write_model(graph: onnx.ModelProto, card: Card, path: Path) -> None:
+    """Write a graph with its card. Raises `OtolithError` where onnx finds it malformed."""
+    entry = graph.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, write_card(card)
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise OtolithError(f"{path.name}: the graph is malformed: {str(error).splitlines()[0]}") from None
+    path.write_bytes(graph.SerializeToString())
+
+
+def make_proof(network: Network, card: Card) -> Proof:
+    """A generated input's description and the posteriors that torch gives for it."""
+    scale = SOUND_SCALE
+    if card.kind == "sensor":  # a few deviations of the training rows, or the whole range of them
+        scale = float((network.frontend.offset.abs() + 1 / network.frontend.factor).max())
+    frames = proof_input(PROOF_SEED, scale, (1, PROOF_FRAMES, *card.frame_shape))
+    posteriors = run_torch(network, frames[0])
+    rows = [[round(float(p), 7) for p in row] for row in posteriors]
+    return Proof(PROOF_SEED, PROOF_FRAMES, scale, rows)
+
+
+def to_frames(recording: Floats, card: Card) -> Floats:
+    """The whole frames of a recording, as many as are worth stepping."""
+    if card.kind == "audio":
+        whole = len(recording) // card.hop_length
+        recording = recording[: whole * card.hop_length].reshape(whole, card.hop_length)
+    return np.ascontiguousarray(recording[:LONGEST_FRAMES], np.float32)
+
+
+def agree(network: Network, model: Model, frames: Floats, what: str) -> None:
+    """Raise `OtolithError` unless all ways of running the model give torch's posteriors of `frames` within 1e-4."""
+    expected = run_torch(network, frames)
+    whole, _ = model.step(frames[None], model.fresh_state())
+    ways = {
+        "ONNX whole": whole[0],
+        "ONNX one frame at a time": run_stepped(model, frames),
+        "the daemon's stream": run_stream(model, frames),
+    }
+    for way, found in ways.items():
+        difference = np.nan_to_num(np.abs(found - expected), nan=np.inf)
+        if float(difference.max(initial=0.0)) > TOLERANCE:
+            frame, label = (int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
+            raise OtolithError(
+                f"{model.card.name}: {way} differs from torch on {what}: frame {frame}, label "
+                f"{model.card.labels[label]!r}, by {difference[frame, label]:.2g} ({TOLERANCE:g} is allowed); "
+                "no file was written"
+            )
+
+
+def run_torch(network: Network, frames: Floats) -> Floats:
+    """Posteriors `(frames, labels)` from a fresh state."""
+    with torch.inference_mode():
+        logits, _ = network(torch.from_numpy(frames[None]), network.fresh_state(1))
+        posteriors: Floats = torch.softmax(logits, dim=-1)[0].numpy()
+    return posteriors
+
+
+def run_stepped(model: Model, frames: Floats) -> Floats:
+    """Posteriors `(frames, labels)`, one frame a call, the state carried by hand."""
+    state = model.fresh_state()
+    rows = []
+    for frame in frames:
+        posteriors, state = model.step(frame[None, None], state)
+        rows.append(posteriors[0, 0])
+    return np.stack(rows)
+
+
+def run_stream(model: Model, frames: Floats) -> Floats:
+    """Posteriors `(frames, labels)` as a listener gets them, from blocks that do not fit the hops."""
+    stream = Stream(model)
+    samples = frames.reshape(-1) if model.card.kind == "audio" else frames
+    events = []
+    block = 3 * model.card.hop_length + 7
+    for start in range(0, len(samples), block):
+        events += stream.push(samples[start : start + block])
+    return np.concatenate([event.values for event in events if isinstance(event, Posteriors)])

@@ -1,0 +1,161 @@
+"""The front end: raw frames become features, one torch module that is trained behind and exported with the network.
+
+Sound: the carried hops make overlapping windows, then Hann window, power spectrum, mel bands, decibels, DCT: what
+`librosa.feature.mfcc(center=False)` gives with `power_to_db(top_db=None)` (its default floor of 80 dB below the
+loudest frame of a whole clip is nothing a stream could know). Sensors: the rows themselves. Both end in a scaling.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from otolith_training.recipe import Frontend as FrontendSettings
+from otolith_training.recipe import Mfcc, Rows
+
+AMIN = 1e-10  # the lowest power that has decibels, as in librosa
+DB = 10 / math.log(10)  # decibels of a natural logarithm of power
+
+State = dict[str, Tensor]
+
+
+class Frontend(nn.Module):
+    """What both kinds share: `raw` features, which are linear in what follows, and their scaling."""
+
+    offset: Tensor  # (features,)
+    factor: Tensor  # (features,)
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
+        self.register_buffer("offset", torch.zeros(features))
+        self.register_buffer("factor", torch.ones(features))
+
+    def fresh_state(self, streams: int) -> State:
+        """The state of streams that have heard nothing."""
+        raise NotImplementedError
+
+    def raw(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """Features `(streams, frames, bands)` before any scaling, and the state behind the last frame."""
+        raise NotImplementedError
+
+    def unscaled(self, raw: Tensor) -> Tensor:
+        """Features `(streams, frames, features)` in their own units: MFCC, or a sensor's units."""
+        return raw
+
+    def neutral(self) -> Tensor:
+        """Raw features `(bands,)` that are zero once scaled."""
+        return self.offset
+
+    def scaled(self, raw: Tensor) -> Tensor:
+        """Features `(streams, frames, features)` as the network sees them, about -1..1."""
+        return (self.unscaled(raw) - self.offset) * self.factor
+
+    def forward(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """`(streams, frames, hop)` samples or `(streams, frames, channels)` rows to scaled features, and the state."""
+        raw, state = self.raw(frames, state)
+        return self.scaled(raw), state
+
+
+class MfccFrontend(Frontend):
+    """MFCC of mono sound."""
+
+    hann: Tensor  # (window,)
+    mel: Tensor  # (bins, mels)
+    dct: Tensor  # (mels, mfcc)
+
+    def __init__(self, settings: Mfcc) -> None:
+        super().__init__(settings.n_mfcc)
+        self.settings = settings
+        self.hops_carried = math.ceil(settings.window_length / settings.hop_length) - 1
+        self.register_buffer("hann", torch.hann_window(settings.window_length, dtype=torch.float64).float())
+        self.register_buffer("mel", torch.from_numpy(mel_filters(settings).T.copy()))
+        self.register_buffer("dct", torch.from_numpy(dct_matrix(settings.n_mels, settings.n_mfcc)))
+
+    def fresh_state(self, streams: int) -> State:
+        """Silence before the first sample."""
+        return {"window": self.hann.new_zeros(streams, self.hops_carried, self.settings.hop_length)}
+
+    def raw(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """Mel bands in decibels."""
+        windows, state = self.windows(frames, state)
+        spectrum = torch.fft.rfft(windows * self.hann)
+        power = spectrum.real.square() + spectrum.imag.square()  # (streams, frames, bins)
+        return torch.log(torch.clamp(power @ self.mel, min=AMIN)) * DB, state
+
+    def windows(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """Overlapping windows `(streams, frames, window)`, the last of which ends with the last frame."""
+        carried = self.hops_carried
+        hops = torch.cat((state["window"], frames), dim=1)
+        count = frames.shape[1]
+        parts = [hops[:, j : j + count] for j in range(carried + 1)]
+        parts[0] = parts[0][..., (carried + 1) * self.settings.hop_length - self.settings.window_length :]
+        return torch.cat(parts, dim=2), {"window": hops[:, count:]}
+
+    def neutral(self) -> Tensor:
+        """Mel bands `(mels,)` whose MFCC are the offset."""
+        return self.dct @ self.offset
+
+    def unscaled(self, raw: Tensor) -> Tensor:
+        """MFCC."""
+        return raw @ self.dct
+
+
+class RowsFrontend(Frontend):
+    """A sensor's rows."""
+
+    def __init__(self, settings: Rows) -> None:
+        super().__init__(len(settings.channels))
+
+    def fresh_state(self, streams: int) -> State:  # noqa: ARG002 - nothing is carried, however many streams
+        """Nothing is carried."""
+        return {}
+
+    def raw(self, frames: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: ARG002
+        """The rows themselves."""
+        return frames, {}
+
+
+def make_frontend(settings: FrontendSettings) -> MfccFrontend | RowsFrontend:
+    """The front end that a recipe asks for, not scaled yet."""
+    return MfccFrontend(settings) if isinstance(settings, Mfcc) else RowsFrontend(settings)
+
+
+def fit_scaling(frontend: Frontend, features: Tensor, scaling: str) -> None:
+    """Set the scaling from unscaled training features `(n, features)`: `z-score` or `min-max`."""
+    if scaling == "z-score":
+        offset, width = features.mean(dim=0), features.std(dim=0)
+    else:
+        low, high = features.amin(dim=0), features.amax(dim=0)
+        offset, width = (low + high) / 2, (high - low) / 2
+    frontend.offset.copy_(offset)
+    frontend.factor.copy_(1 / width.clamp(min=1e-5))  # a channel that never moves must not become noise
+
+
+def mel_filters(settings: Mfcc) -> NDArray[np.float32]:
+    """Slaney's mel filters `(mels, bins)`, each of area one."""
+    import librosa  # here, since it takes seconds to load
+
+    filters: NDArray[np.float32] = librosa.filters.mel(
+        sr=settings.sample_rate,
+        n_fft=settings.window_length,
+        n_mels=settings.n_mels,
+        fmin=settings.f_min,
+        fmax=settings.f_max,
+        htk=False,
+        norm="slaney",
+        dtype=np.float32,
+    )
+    return filters
+
+
+def dct_matrix(n_mels: int, n_mfcc: int) -> NDArray[np.float32]:
+    """The orthonormal DCT-II `(mels, mfcc)`."""
+    angle = np.pi / n_mels * (np.arange(n_mels)[:, None] + 0.5) * np.arange(n_mfcc)[None, :]
+    matrix = np.cos(angle) * math.sqrt(2 / n_mels)
+    matrix[:, 0] /= math.sqrt(2)
+    return np.asarray(matrix, np.float32)

@@ -1,0 +1,77 @@
+"""The DFT in two stages of small real matrices (Cooley and Tukey, 1965), for a graph that has only `MatMul`.
+
+With `n = columns * r + c` and `k = p + rows * q`, stage one is a DFT of length `rows` down each column, for
+`p = 0..rows/2` only: the input is real, so all other bins are mirror images. Stage two is, for each `p`, one real
+matrix from the column's real and imaginary parts to those of all `q`, with the twiddle factors folded in. Of 512 =
+16 x 32 that makes 46,000 multiplications a frame instead of 263,000, and a file smaller by 900 kB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+SMALLEST, LARGEST = 8, 64  # factors outside are no gain over one large multiplication
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """A window length as `rows * columns`."""
+
+    rows: int
+    columns: int
+
+    @classmethod
+    def of(cls, length: int) -> Self | None:
+        """The most even factors, rows first and even; None where there are none worth it."""
+        for rows in range(int(np.sqrt(length)), SMALLEST - 1, -1):
+            if length % rows == 0 and rows % 2 == 0 and length // rows <= LARGEST:
+                return cls(rows, length // rows)
+        return None
+
+    @property
+    def kept(self) -> int:
+        """How many `p` stage one computes."""
+        return self.rows // 2 + 1
+
+
+def first_stage(factors: Factors) -> Matrix:
+    """`(2 * kept, rows)`: for each p the real row, then the imaginary one."""
+    angle = -2 * np.pi * np.outer(np.arange(factors.kept), np.arange(factors.rows)) / factors.rows
+    return np.stack((np.cos(angle), np.sin(angle)), axis=1).reshape(2 * factors.kept, factors.rows)
+
+
+def last_stage(factors: Factors) -> Matrix:
+    """`(kept, 2 * columns, 2 * columns)`: real and imaginary of each column to real and imaginary of each q."""
+    columns, length = factors.columns, factors.rows * factors.columns
+    p = np.arange(factors.kept)[:, None, None]
+    c, q = np.arange(columns)[:, None], np.arange(columns)[None, :]
+    angle = -2 * np.pi * (c * p / length + c * q / columns)  # (kept, c, q)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    from_real = np.concatenate((cosine, sine), axis=2)
+    from_imaginary = np.concatenate((-sine, cosine), axis=2)
+    return np.concatenate((from_real, from_imaginary), axis=1)
+
+
+def mel_stage(factors: Factors, mel: Matrix) -> Matrix:
+    """Mel filters `(bins, mels)` over squared outputs of the last stage: `(kept, 2 * columns, mels)`.
+
+    Each bin is taken once: from where it stands, or from its mirror image.
+    """
+    length = factors.rows * factors.columns
+    weights = np.zeros((factors.kept, factors.columns, mel.shape[1]))
+    for k in range(length // 2 + 1):
+        at = k if k % factors.rows < factors.kept else length - k
+        weights[at % factors.rows, at // factors.rows] = mel[k]
+    return np.concatenate((weights, weights), axis=1)
+
+
+def power_matrices(length: int) -> tuple[Matrix, Matrix]:
+    """The whole DFT of real input: cosines and sines `(length, bins)`."""
+    angle = 2 * np.pi * np.outer(np.arange(length), np.arange(length // 2 + 1)) / length
+    return np.cos(angle), np.sin(angle)

@@ -1,0 +1,82 @@
+"""The training, whole: read a recipe, fit, export, measure the file with the daemon's stream, write its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from otolith.inference.model import Model
+from otolith.recordings import load_audio
+from otolith_training.data.datasets import Clip, Run
+from otolith_training.data.material import list_clips, list_runs
+from otolith_training.fit import Fitted, fit
+from otolith_training.measure.evaluate import measure
+from otolith_training.measure.tables import to_markdown
+from otolith_training.network.cards import make_card
+from otolith_training.network.export import export
+from otolith_training.recipe import Recipe, Rows, read_recipe
+
+KEPT = ("clips", "rows", "accuracy", "macro_f1", "per_label")
+
+
+def train(recipe_path: Path, data: Path, out: Path | None, seed: int | None, console: Console) -> Model:
+    """Train and export as `otolith train` does; returns the model that was written. Raises `OtolithError`."""
+    recipe, text = read_recipe(recipe_path)
+    if seed is not None:
+        recipe = msgspec.structs.replace(recipe, training=msgspec.structs.replace(recipe.training, seed=seed))
+    out = out or Path(f"{recipe.name}.onnx")
+    checkpoint = out.with_suffix(".checkpoint.pt")
+    fitted = fit(recipe, text, data, checkpoint, console)
+    if fitted.interrupted:
+        console.print(f"interrupted: exporting epoch {fitted.epoch}, which {checkpoint} holds too")
+    return finish(recipe, text, data, out, fitted, console)
+
+
+def finish(recipe: Recipe, text: str, data: Path, out: Path, fitted: Fitted, console: Console) -> Model:
+    """Export a fitted network, measure the file, and write it again with the figures on its card."""
+    rows = isinstance(recipe.frontend, Rows)
+    items: list[Clip] | list[Run] = list_runs(recipe, data) if rows else list_clips(recipe, data)
+    examples = _examples(recipe, items)
+    metrics: dict[str, Any] = {
+        "parameters": sum(p.numel() for p in fitted.network.parameters()),
+        "epochs": fitted.epoch,
+        "limits": recipe.limits,
+    }
+    card = make_card(recipe, text, fitted.sets, metrics, recipe.training.seed)
+    unmeasured = out.with_suffix(".unmeasured.onnx")
+    try:
+        model = export(fitted.network, card, examples, unmeasured)
+        for split in ("dev", "test"):
+            chosen: Any = [item for item in items if item.split == split]
+            if chosen:
+                metrics[split] = _kept(measure(model, recipe, chosen))
+                told = metrics[split]
+                console.print(f"{split}: accuracy {told['accuracy']:.1%}, macro-F1 {told['macro_f1']:.3f}")
+    finally:
+        unmeasured.unlink(missing_ok=True)
+    streams = {name.removeprefix("stream_"): v for name, v in fitted.metrics.items() if name.startswith("stream_")}
+    if streams:
+        metrics["dev streams"] = streams
+    model = export(fitted.network, msgspec.structs.replace(card, metrics=metrics), examples, out)
+    size = out.stat().st_size
+    out.with_suffix(".md").write_text(to_markdown(model.card, size), encoding="utf-8")
+    console.print(f"wrote {out} ({size / 1000:.0f} kB, {model.identity}) and its card {out.with_suffix('.md')}")
+    return model
+
+
+def _examples(recipe: Recipe, items: list[Clip] | list[Run]) -> list[NDArray[np.float32]]:
+    """A few real recordings for the export to agree on."""
+    return [
+        load_audio(item.path, round(recipe.frontend.sample_rate)) if isinstance(item, Clip) else item.values
+        for item in items[:: max(1, len(items) // 4)]
+    ]
+
+
+def _kept(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: figures[name] for name in KEPT if name in figures}
