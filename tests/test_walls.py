@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,12 @@ def test_every_import_runs_down(path: Path) -> None:
         if name.startswith("otolith.") and (target := name.split(".")[1]) != room:
             below = next(number for number, rooms in enumerate(FLOORS) if target in rooms)
             assert below > floor or {room, target} <= FLOORS[floor] - {"sources", "sinks"}, f"{path} imports {name}"
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    files = {".".join(path.relative_to(ROOT / "daemon").with_suffix("").parts): path for path in daemon_files()}
+    order = TopologicalSorter({name: imported_names(path) & files.keys() for name, path in files.items()})
+    order.prepare()  # raises CycleError
 
 
 def test_the_quiet_middle_knows_no_device_socket_thread_or_clock() -> None:

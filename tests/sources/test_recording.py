@@ -15,7 +15,8 @@ import soundfile
 from otolith.errors import OtolithError, RecordingError, UsageError
 from otolith.inference.model import Model
 from otolith.recordings import load_audio, read_audio, read_sensor
-from otolith.sources.source import Block, open_source
+from otolith.sources.open import open_source
+from otolith.sources.source import Block
 
 HEADER = "t,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z\n"
 ROW = "{t:.2f},1,2,3,4,5,6\n"

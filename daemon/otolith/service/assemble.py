@@ -12,7 +12,8 @@ from otolith.service.listener import Listener, check_rate
 from otolith.service.loop import Loop
 from otolith.settings import Settings, StreamSettings, triggers_for
 from otolith.sinks.publisher import Publisher, check_endpoint
-from otolith.sources.source import Source, Spec, open_source
+from otolith.sources.open import open_source
+from otolith.sources.source import Source, Spec
 from otolith.wire.scribe import Scribe
 
 

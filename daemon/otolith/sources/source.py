@@ -1,4 +1,4 @@
-"""What a source is, and how one is opened from its spec: `microphone:`, `recording:PATH?pace=none`, `pipe:?rate=48000`.
+"""What a source is, and how its spec is written: `microphone:`, `recording:PATH?pace=none`, `pipe:?rate=48000`.
 
 A source yields blocks; nothing behind it knows where they came from.
 """
@@ -12,7 +12,6 @@ from typing import Protocol
 from urllib.parse import parse_qsl
 
 from otolith.errors import UsageError
-from otolith.inference.card import Card
 from otolith.inference.framing import Samples
 
 SCHEMES = ("microphone", "recording", "pipe")
@@ -85,22 +84,3 @@ class Spec:
         if not value.isdecimal() or not lowest <= int(value) <= highest:
             raise UsageError(f"source {self.text!r}: {name} is {value!r}; it must be from {lowest} to {highest}")
         return int(value)
-
-
-def open_source(text: str, card: Card) -> Source:
-    """Open what `text` names, for a model that promises `card`.
-
-    Raises `UsageError` on a spec that cannot be meant, `SourceError` or `RecordingError` on what cannot be opened.
-    """
-    spec = Spec.parse(text)
-    if spec.scheme == "recording":
-        from otolith.sources.recording import open_recording
-
-        return open_recording(spec, card)
-    if spec.scheme == "pipe":
-        from otolith.sources.pipe import open_pipe
-
-        return open_pipe(spec, card)
-    from otolith.sources.microphone import open_microphone
-
-    return open_microphone(spec, card)
