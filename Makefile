@@ -29,5 +29,8 @@ build: .venv/.all
 	$(PIP) install --constraint constraints.txt --editable '.[training,dev]'
 	touch $@
 
+bench: .venv/.all
+	$(BIN)/python bench/live.py
+
 clean:
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -30,6 +30,8 @@ SETTINGS_FAULTS: dict[str, tuple[str, str]] = {
     "threshold above one": (STREAM + "[stream.detector.yes]\nthreshold = 1.5\n", "threshold is 1.5"),
     "an open address": ('publish = "tcp://0.0.0.0:7311"\n' + STREAM, "only loopback"),
     "an endpoint that is none": ('publish = "here"\n' + STREAM, "only loopback"),
+    "a source that is none": (STREAM.replace("recording:", "tape:"), "begins with none of"),
+    "an unknown option of a source": (STREAM.replace("recording:clip.wav", "pipe:?speed=2"), "unknown option speed"),
     "resample off": (STREAM + "resample = false\n", "source gives 8000 Hz and resample is off; set resample = true"),
 }
 
@@ -172,6 +174,7 @@ def test_a_pipe_that_ends_in_the_middle_of_a_sample_exits_with_1(endpoint: str, 
         ["run"],
         ["run", "--model", "words.onnx"],
         ["run", "otolith.toml", "--model", "words.onnx", "--source", "pipe:"],
+        ["run", "--model", "words.onnx", "--source", "tape:clip.wav"],
         ["infer", "words.onnx"],
         ["subscribe", "--count", "0"],
         ["subscribe", "--kind", "thoughts"],

@@ -16,7 +16,7 @@ from otolith.errors import OtolithError, RecordingError, UsageError
 from otolith.inference.model import Model
 from otolith.recordings import load_audio, read_audio, read_sensor
 from otolith.sources.open import open_source
-from otolith.sources.source import Block
+from otolith.sources.source import Block, Spec
 
 HEADER = "t,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z\n"
 ROW = "{t:.2f},1,2,3,4,5,6\n"
@@ -28,7 +28,7 @@ def tone(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
 
 
 def blocks_of(spec: str, model: Model) -> list[Block]:
-    return list(open_source(spec, model.card).blocks(Event()))
+    return list(open_source(Spec.parse(spec), model.card).blocks(Event()))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_sensor_file_at_fault_is_told_by_row_and_column(
 ) -> None:
     (tmp_path / "run.csv").write_bytes(content.encode("latin-1"))
     with pytest.raises(RecordingError, match=why) as caught:
-        open_source(f"recording:{tmp_path}/run.csv", tiny_sensor.card)
+        open_source(Spec.parse(f"recording:{tmp_path}/run.csv"), tiny_sensor.card)
     assert "\n" not in str(caught.value)
 
 
@@ -178,5 +178,5 @@ def test_a_wav_that_claims_more_than_it_holds_gives_what_it_holds(tmp_path: Path
 )
 def test_a_spec_that_cannot_be_meant_is_a_usage_error(tiny_audio: Model, spec: str, why: str) -> None:
     with pytest.raises(OtolithError, match=why) as caught:
-        open_source(spec, tiny_audio.card)
+        open_source(Spec.parse(spec), tiny_audio.card)
     assert isinstance(caught.value, UsageError)

@@ -12,10 +12,20 @@ import click
 from otolith.settings import DEFAULT_ENDPOINT
 
 
+def _check_spec(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    from otolith.sources.source import Spec
+
+    if text is not None:
+        Spec.parse(text)
+    return text
+
+
 @click.command()
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--model", metavar="FILE", help="A model file, instead of a settings file.")
-@click.option("--source", metavar="SPEC", help="What to listen to: microphone:, recording:PATH, pipe:")
+@click.option(
+    "--source", metavar="SPEC", callback=_check_spec, help="What to listen to: microphone:, recording:PATH, pipe:"
+)
 @click.option("--publish", metavar="ENDPOINT", help=f"Where to publish.  [default: {DEFAULT_ENDPOINT}]")
 @click.option("--name", metavar="NAME", help="The stream's name.  [default: the model's]")
 def run(config: Path | None, model: str | None, source: str | None, publish: str | None, name: str | None) -> None:

@@ -66,11 +66,7 @@ def check_daemon(settings: Settings, where: str) -> list[str]:
         at = f'{where}: stream "{stream.name}"'
         model = models[stream.model]
         triggers_for(stream, model.card, at)
-        try:
-            Spec.parse(stream.source)
-        except UsageError as error:
-            raise SettingsError(f"{at}: {error}") from None
-        if stream.source.startswith("recording:"):
+        if _spec(stream, at).scheme != "microphone":  # a device may be plugged in later
             check_rate(model.card, _open(stream, model, at).rate, stream.resample, at)
         lines.append(f'stream "{stream.name}": {stream.source} -> {model.identity}')
     return lines
@@ -78,6 +74,15 @@ def check_daemon(settings: Settings, where: str) -> list[str]:
 
 def _open(stream: StreamSettings, model: Model, at: str) -> Source:
     try:
-        return open_source(stream.source, model.card)
+        return open_source(_spec(stream, at), model.card)
+    except UsageError as error:
+        raise SettingsError(f"{at}: {error}") from None
     except OtolithError as error:
         raise type(error)(f"{at}: {error}") from None
+
+
+def _spec(stream: StreamSettings, at: str) -> Spec:
+    try:
+        return Spec.parse(stream.source)
+    except UsageError as error:
+        raise SettingsError(f"{at}: {error}") from None

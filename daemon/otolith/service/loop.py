@@ -20,6 +20,7 @@ from otolith.wire.messages import Message
 
 HEARTBEAT_S = 1.0
 HELD_S = 2.0
+READERS_END_S = 0.3  # a reader that hangs (a frozen device) is left behind
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ class Loop:
             self._serve(max(0.0, next_beat_s - time.monotonic()))
             if time.monotonic() >= next_beat_s:
                 self._beat()
-                next_beat_s += HEARTBEAT_S
+                while next_beat_s <= time.monotonic():  # one heartbeat after a stall, not all that were missed
+                    next_beat_s += HEARTBEAT_S
         self._finish(readers)
 
     def _read(self, number: int) -> None:
@@ -102,8 +104,9 @@ class Loop:
         """The last words: what was taken in, what was active, and each stream's accounts."""
         notify("STOPPING=1")
         self._stop.set()
+        deadline_s = time.monotonic() + READERS_END_S
         for reader in readers:
-            reader.join(0.3)
+            reader.join(max(0.0, deadline_s - time.monotonic()))
         self._serve(0.0)
         for number in sorted(self._running):
             self._publish(self._listeners[number].close())

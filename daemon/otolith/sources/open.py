@@ -6,12 +6,11 @@ from otolith.inference.card import Card
 from otolith.sources.source import Source, Spec
 
 
-def open_source(text: str, card: Card) -> Source:
-    """Open what `text` names, for a model that promises `card`.
+def open_source(spec: Spec, card: Card) -> Source:
+    """Open what `spec` names, for a model that promises `card`.
 
     Raises `UsageError` on a spec that cannot be meant, `SourceError` or `RecordingError` on what cannot be opened.
     """
-    spec = Spec.parse(text)
     if spec.scheme == "recording":
         from otolith.sources.recording import open_recording
 
