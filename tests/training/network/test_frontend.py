@@ -1,0 +1,101 @@
+"""The front end: librosa's MFCC, in torch and in the graph, however the sound is cut."""
+
+from __future__ import annotations
+
+import librosa
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from otolith.inference.runtime import open_session
+from otolith_training.network.frontend import MfccFrontend, RowsFrontend, fit_scaling
+from otolith_training.network.graph import features_graph
+from otolith_training.recipe import Mfcc, Rows
+
+Floats = NDArray[np.float32]
+SHAPES = {
+    "factored": Mfcc(16000),
+    "factored, three hops a window": Mfcc(16000, window_length=640, hop_length=240, n_mfcc=20),
+    "no good factors": Mfcc(16000, window_length=502, hop_length=251),
+    "hop is window": Mfcc(16000, window_length=320, hop_length=320),
+}
+
+
+def reference(samples: Floats, settings: Mfcc) -> Floats:
+    """librosa's MFCC `(frames, mfcc)`, silence before the first hop."""
+    before = np.zeros(settings.window_length - settings.hop_length, np.float32)
+    power = librosa.feature.melspectrogram(
+        y=np.concatenate((before, samples)),
+        sr=settings.sample_rate,
+        n_fft=settings.window_length,
+        hop_length=settings.hop_length,
+        n_mels=settings.n_mels,
+        fmin=settings.f_min,
+        fmax=settings.f_max,
+        center=False,
+    )
+    decibels = librosa.power_to_db(power, top_db=None)
+    mfcc: Floats = librosa.feature.mfcc(S=decibels, n_mfcc=settings.n_mfcc)
+    return mfcc.T
+
+
+def in_frames(samples: Floats, settings: Mfcc) -> Floats:
+    whole = len(samples) // settings.hop_length
+    return samples[: whole * settings.hop_length].reshape(1, whole, settings.hop_length)
+
+
+@pytest.mark.parametrize("settings", SHAPES.values(), ids=SHAPES.keys())
+def test_mfcc_are_librosas_in_torch_and_in_the_graph(clips: list[Floats], settings: Mfcc) -> None:
+    frontend = MfccFrontend(settings)
+    frontend.offset.normal_()
+    session = open_session(features_graph(frontend).SerializeToString())
+    for samples in clips:
+        frames = in_frames(samples, settings)
+        expected = reference(samples, settings)[: frames.shape[1]]
+        state = frontend.fresh_state(1)
+        raw, _ = frontend.raw(torch.from_numpy(frames), state)
+        np.testing.assert_allclose(frontend.unscaled(raw)[0].numpy(), expected, atol=1e-3)
+        feeds = {"frames": frames, **{f"state.{n}": v.numpy() for n, v in state.items() if v.numel()}}
+        found = session.run(["features"], feeds)[0]
+        np.testing.assert_allclose(found[0], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("cuts", [[1] * 20, [7, 1, 12], [20]])
+def test_however_the_frames_are_cut_the_features_are_the_same(clips: list[Floats], cuts: list[int]) -> None:
+    settings = Mfcc(16000, window_length=800, hop_length=320)
+    frontend = MfccFrontend(settings)
+    frames = torch.from_numpy(in_frames(clips[0], settings)[:, :20])
+    whole, _ = frontend(frames, frontend.fresh_state(1))
+    state, parts = frontend.fresh_state(1), []
+    for part in torch.split(frames, cuts, dim=1):
+        features, state = frontend(part, state)
+        parts.append(features)
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=1e-4, rtol=0)
+
+
+def test_silence_is_finite() -> None:
+    frontend = MfccFrontend(Mfcc(16000))
+    features, _ = frontend(torch.zeros(1, 3, 320), frontend.fresh_state(1))
+    assert torch.isfinite(features).all()
+
+
+@pytest.mark.parametrize("scaling", ["z-score", "min-max"])
+def test_scaling_brings_training_rows_to_one_range(scaling: str) -> None:
+    torch.manual_seed(0)
+    rows = torch.randn(500, 3) * torch.tensor([1.0, 20.0, 0.0]) + torch.tensor([0.0, -9.8, 4.0])
+    frontend = RowsFrontend(Rows(100.0, [], scaling="z-score" if scaling == "z-score" else "min-max"))
+    frontend.features, frontend.offset, frontend.factor = 3, torch.zeros(3), torch.ones(3)
+    fit_scaling(frontend, rows, scaling)
+    scaled = frontend.scaled(rows)
+    if scaling == "z-score":
+        torch.testing.assert_close(scaled[:, :2].std(dim=0), torch.ones(2))
+    else:
+        torch.testing.assert_close(scaled[:, :2].abs().amax(dim=0), torch.ones(2))
+    assert not scaled[:, 2].any()  # what never moves stays nothing
+
+
+def test_neutral_features_are_zero_once_scaled() -> None:
+    frontend = MfccFrontend(Mfcc(16000, n_mfcc=13))
+    frontend.offset.normal_()
+    torch.testing.assert_close(frontend.scaled(frontend.neutral()), torch.zeros(13), atol=1e-5, rtol=0)

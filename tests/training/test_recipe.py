@@ -1,0 +1,70 @@
+"""Recipes: what is wrong is said at the door, with the place and the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from otolith.errors import SettingsError
+from otolith_training.recipe import Mfcc, parse_recipe, read_recipe
+from tests.training.small import MOTION, SOUND, changed
+
+RECIPES = Path(__file__).parent.parent.parent / "training" / "otolith_training" / "recipes"
+
+
+def test_a_recipe_that_leaves_settings_out_gets_documented_ones() -> None:
+    recipe = parse_recipe(SOUND, "words.toml")
+    assert isinstance(recipe.frontend, Mfcc)
+    assert (recipe.frontend.window_length, recipe.frontend.hop_length) == (512, 320)
+    assert recipe.all_labels == ["yes", "no", "_unknown_", "_background_"]
+    assert list(recipe.triggers) == ["yes", "no"]
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.name)
+def test_every_recipe_that_ships_can_be_read(path: Path) -> None:
+    recipe, text = read_recipe(path)
+    assert recipe.name == path.stem
+    assert text == path.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hidden": "4\ncell = 'lstm'"}, "network: unknown setting 'cell'; known there: layers, hidden"),
+        ({"hidden": "'many'"}, "network.hidden: expected `int`, got `str`"),
+        ({"hidden": "0"}, "network.hidden: 0; between 1 and 4096"),
+        ({"sample_rate": "16000\nf_max = 9000.0"}, "frontend.f_max: 9000 Hz"),
+        ({"sample_rate": "16000\nhop_length = 600"}, "frontend.window_length: 512 with hop_length 600"),
+        ({"sample_rate": "16000\nn_mfcc = 80"}, "frontend.n_mfcc: 80 with n_mels 40"),
+        ({"labels": '["yes", "yes"]'}, "data.labels: a label stands twice"),
+        ({"type": '"sensor"'}, "frontend"),
+        ({"task": '"dream"'}, "task:"),
+        ({"name": '"a name/with a slash"'}, "name:"),
+        ({"batch": "4\nlearning_rate = -1.0"}, "training.learning_rate: -1"),
+        ({"chunk_frames": "50\n[detector]\nthreshold = 2.0"}, "detector.yes: threshold is 2.0"),
+        ({"chunk_frames": "50\n[detector]\nthreshold = 0.2\nrelease = 0.4"}, "release is 0.4"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(change: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        parse_recipe(changed(SOUND, change), "words.toml")
+    message = str(refusal.value)
+    assert message.startswith("words.toml: ")
+    assert said in message
+    assert "\n" not in message
+
+
+def test_sound_and_sensors_take_front_ends_and_streams_of_their_own() -> None:
+    with pytest.raises(SettingsError, match=r"streams\.type: does not fit data\.kind 'sensor'"):
+        parse_recipe(MOTION.replace('type = "runs"', 'type = "clips"'), "motion.toml")
+
+
+def test_what_is_no_toml_or_no_file_is_said_in_one_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text("name = \n")
+    with pytest.raises(SettingsError, match=r"broken\.toml: is not TOML"):
+        read_recipe(broken)
+    with pytest.raises(SettingsError, match=r"cannot be read \(No such file or directory\)"):
+        read_recipe(tmp_path / "none.toml")
+    assert SettingsError("x").exit_code == 78
