@@ -98,6 +98,16 @@ def test_a_recording_at_fault_exits_with_1(tmp_path: Path, tiny_audio_file: Path
     told(*run_otolith("infer", tiny_audio_file, tmp_path / "clip.wav"), expected=1, why="cannot be read as sound")
 
 
+def test_a_recording_at_fault_does_not_keep_the_others_from_being_heard(tmp_path: Path, tiny_audio_file: Path) -> None:
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    soundfile.write(tmp_path / "good.wav", np.zeros(3200), 16000)
+    command = ("infer", tiny_audio_file, tmp_path / "bad.wav", tmp_path / "good.wav", "--kind", "posteriors")
+    code, out, said = run_otolith(*command)
+    assert code == 1
+    assert "bad.wav: cannot be read as sound" in said
+    assert "good.wav" in out
+
+
 def test_a_sensor_model_refuses_rows_of_another_rate(tmp_path: Path, tiny_sensor_file: Path) -> None:
     rows = "".join(f"{i / 50},1,2,3,4,5,6\n" for i in range(100))
     (tmp_path / "run.csv").write_text("t,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z\n" + rows)

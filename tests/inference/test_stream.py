@@ -68,3 +68,17 @@ def test_int16_and_float_blocks_are_the_same_sound(tiny_audio: Model) -> None:
     assert isinstance(a, Posteriors)
     assert isinstance(b, Posteriors)
     np.testing.assert_array_equal(a.values, b.values)
+
+
+def test_a_fork_goes_on_as_its_stream_would_and_neither_hears_the_other(tiny_audio: Model) -> None:
+    stream, alone = Stream(tiny_audio), Stream(tiny_audio)
+    for each in (stream, alone):
+        each.push(noise(50 * HOP_LENGTH + 100))  # samples wait, labels are active
+    fork = stream.fork()
+    fork.push(noise(70 * HOP_LENGTH + 33, 1))
+    a, b = stream.push(noise(60 * HOP_LENGTH, 2)), alone.push(noise(60 * HOP_LENGTH, 2))
+    assert [e for e in a if isinstance(e, Detection)] == [e for e in b if isinstance(e, Detection)] != []
+    assert isinstance(a[0], Posteriors)
+    assert isinstance(b[0], Posteriors)
+    np.testing.assert_array_equal(a[0].values, b[0].values)
+    assert (fork.received, stream.received) == (120 * HOP_LENGTH + 133, 110 * HOP_LENGTH + 100)

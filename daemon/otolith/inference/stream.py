@@ -6,6 +6,7 @@ what was measured is what runs.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import numpy as np
@@ -78,6 +79,13 @@ class Stream:
         if self._framer.waiting:
             return self.gap(0, END)
         return [*self._detector.close(self.position)]
+
+    def fork(self) -> Stream:
+        """A copy that goes its own way from here: what one hears, the other does not. The model stays shared."""
+        twin = copy.copy(self)  # state is a value: each step makes a new one
+        twin._framer = copy.deepcopy(self._framer)
+        twin._detector = copy.deepcopy(self._detector)
+        return twin
 
     def _begin(self, first_id: int) -> None:
         self.position = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from otolith.sinks.publisher import Publisher, check_endpoint
 from otolith.sources.open import open_source
 from otolith.sources.source import Source, Spec
 from otolith.wire.scribe import Scribe
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -45,6 +49,8 @@ def assemble(settings: Settings, where: str) -> Daemon:
         triggers = triggers_for(stream, model.card, at)
         source = _open(stream, model, at)
         check_rate(model.card, source.rate, stream.resample, at)
+        if source.rate != model.card.sample_rate and model.card.kind == "audio":
+            log.info('stream "%s": resampling %g Hz to %g Hz', stream.name, source.rate, model.card.sample_rate)
         scribe = Scribe(boot, stream.name, model, posteriors_per_s=stream.posteriors_per_s, now_ns=time.time_ns)
         sources.append(source)
         listeners.append(Listener(model, source.rate, scribe, triggers))
