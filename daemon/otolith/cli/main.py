@@ -19,6 +19,7 @@ COMMANDS = {
     "check": "otolith.cli.check:check",
 }
 TRAINING = "otolith_training.cli"
+TRAINING_EXTRA = "the training extra: pip install 'otolith[training]'"
 TRAINING_MODULES = ("torch", "librosa", "onnx", "sklearn")
 
 
@@ -37,9 +38,7 @@ class CommandFinder(click.Group):
         if cmd_name not in training:
             return None
         if missing := [name for name in TRAINING_MODULES if find_spec(name) is None]:
-            raise OtolithError(
-                f"{cmd_name}: needs the training extra (no {', '.join(missing)}); pip install 'otolith[training]'"
-            )
+            return _command_without_training(cmd_name, missing)
         return _load(training[cmd_name])
 
 
@@ -47,6 +46,17 @@ class CommandFinder(click.Group):
 @click.version_option(__version__, prog_name="otolith")
 def otolith() -> None:
     """Hear and feel as it happens: step GRU models on live sound and motion, and publish what they predict."""
+
+
+def _command_without_training(name: str, missing: list[str]) -> click.Command:
+    """What stands for a command of the trainer where the training extra is not installed."""
+
+    @click.command(name, context_settings={"ignore_unknown_options": True}, help=f"Needs {TRAINING_EXTRA}.")
+    @click.argument("arguments", nargs=-1)
+    def explain(arguments: tuple[str, ...]) -> None:
+        raise OtolithError(f"{name}: {', '.join(missing)} not found; install {TRAINING_EXTRA}")
+
+    return explain
 
 
 def main() -> None:

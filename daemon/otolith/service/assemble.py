@@ -17,7 +17,6 @@ from otolith.sources.open import open_source
 from otolith.sources.source import Source, Spec
 from otolith.wire.scribe import Scribe
 
-
 log = logging.getLogger(__name__)
 
 
