@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Verify a model or settings file.")
 @click.argument("file", type=click.Path(path_type=Path))
 def check(file: Path) -> None:
     """Verify a model file (.onnx) or a settings file (.toml), and say what it promises."""

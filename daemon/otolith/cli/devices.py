@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command()
+@click.command(short_help="List the microphones.")
 def devices() -> None:
     """List the microphones that `microphone:NAME` can name; the default is marked."""
     from otolith.errors import SourceError

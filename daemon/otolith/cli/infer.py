@@ -8,7 +8,7 @@ import msgspec
 from otolith.wire.messages import KINDS, Kind, Message, as_dict
 
 
-@click.command()
+@click.command(short_help="Step a model over recordings.")
 @click.argument("model")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Only these kinds of message.")

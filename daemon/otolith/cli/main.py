@@ -52,8 +52,8 @@ def _command_without_training(name: str, missing: list[str]) -> click.Command:
     """What stands for a command of the trainer where the training extra is not installed."""
 
     @click.command(name, context_settings={"ignore_unknown_options": True}, help=f"Needs {TRAINING_EXTRA}.")
-    @click.argument("arguments", nargs=-1)
-    def explain(arguments: tuple[str, ...]) -> None:
+    @click.argument("arguments", nargs=-1, expose_value=False)
+    def explain() -> None:
         raise OtolithError(f"{name}: {', '.join(missing)} not found; install {TRAINING_EXTRA}")
 
     return explain

@@ -20,7 +20,7 @@ def _check_spec(_context: click.Context, _parameter: click.Parameter, text: str 
     return text
 
 
-@click.command()
+@click.command(short_help="The daemon: listen and publish.")
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--model", metavar="FILE", help="A model file, instead of a settings file.")
 @click.option(

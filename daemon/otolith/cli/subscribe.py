@@ -15,7 +15,7 @@ from otolith.wire.messages import KINDS, AnyMessage, Kind, as_dict
 from otolith.wire.subscriber import Subscriber
 
 
-@click.command()
+@click.command(short_help="Print a prediction stream, or watch it live.")
 @click.argument("endpoint", default=DEFAULT_ENDPOINT)
 @click.option("--stream", metavar="S", help="Only this stream.")
 @click.option("--label", metavar="L", help="Only detections of this label.")
