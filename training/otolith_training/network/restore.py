@@ -54,7 +54,7 @@ def _fill(network: Network, constants: dict[str, Array]) -> None:
     else:
         frontend.offset.copy_(torch.from_numpy(constants["offset"]))
         fold = np.diag(_array(frontend.factor))
-    unfold: Array = np.linalg.pinv(fold)  # (features, bands)
+    unfold = np.asarray(np.linalg.pinv(fold), np.float64)  # (features, bands)
     if network.convolution is not None:
         kernel = network.convolution.in_features // frontend.features
         parts = constants["convolution.weight"].reshape(kernel, unfold.shape[1], -1)
