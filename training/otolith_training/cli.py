@@ -1,4 +1,4 @@
-"""`otolith train` and `otolith evaluate`: arguments in, one call, a few lines out."""
+"""`otolith train`, `otolith evaluate` and `otolith synthesize`: arguments in, one call, a few lines out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import Any
 
 import click
 
-COMMANDS = {"train": "otolith_training.cli:train", "evaluate": "otolith_training.cli:evaluate"}
+COMMANDS = {
+    "train": "otolith_training.cli:train",
+    "evaluate": "otolith_training.cli:evaluate",
+    "synthesize": "otolith_training.cli:synthesize",
+}
 
 
 @click.command()
@@ -50,3 +54,23 @@ def evaluate(model: Path, data: Path, split: str | None, as_json: bool) -> None:
         click.echo(json.dumps(figures))
     else:
         print_figures(figures, Console())
+
+
+@click.command()
+@click.argument("phrase", metavar="WORDS")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make, or to go on with.")
+@click.option("--count", type=click.IntRange(1, 100_000), default=200, show_default=True, help="Clips of WORDS.")
+@click.option("--similar", type=click.IntRange(0, 100_000), help="Clips of what sounds like them.  [default: as many]")
+@click.option("--label", help="Name of the folder of WORDS.  [default: the words, joined by _]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True)
+def synthesize(phrase: str, out: Path, count: int, similar: int | None, label: str | None, seed: int) -> None:
+    """Make a data set from WORDS alone, in synthetic voices.
+
+    Every English voice that is installed speaks them, and phrases that sound like them, into a folder that the trainer
+    reads. Clips that are there are kept: the same command goes on where it was stopped, a larger --count adds to them.
+    """
+    from rich.console import Console
+
+    from otolith_training.data.synthesize import synthesize as run
+
+    run(phrase, out, count, count if similar is None else similar, label, seed, Console(stderr=True))
