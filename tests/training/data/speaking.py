@@ -14,7 +14,7 @@ needs_engines = pytest.mark.skipif(
     not all(map(shutil.which, PROGRAMS)), reason=f"apt-get install {' '.join(PROGRAMS)} festvox-kallpc16k"
 )
 VOCABULARY = """a alpine away bay camper commuter composer compute computers day door far hay hello high minicomputers
-pay pewter potato say table tutor window"""
+pay pewter potato say table tutor window""".replace(" ", "\n")
 
 
 def only(monkeypatch: pytest.MonkeyPatch, folder: Path, **programs: str) -> None:
@@ -31,5 +31,5 @@ def know_few_words(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """A vocabulary that is looked up in a moment, and a cache of the test's own."""
     words = folder / "few_words.txt"
     words.write_text(VOCABULARY)
-    monkeypatch.setattr(confusables, "WORDS", words)
+    monkeypatch.setattr(confusables, "WORD_LISTS", (words,))
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))

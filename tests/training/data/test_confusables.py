@@ -56,6 +56,12 @@ def test_each_text_has_its_own_pronunciation() -> None:
     assert pronounce(["hey computer", "judge", "it's", "7"]) == ["heɪkəmpjutəɹ", "ʤʌʤ", "ɪts", "sɛvən"]
 
 
+def test_without_a_word_list_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(confusables, "WORD_LISTS", (tmp_path / "words",))
+    with pytest.raises(OtolithError, match=r"apt-get install wamerican-small, or do without them \(--similar 0\)"):
+        similar_phrases("computer")
+
+
 def test_without_espeak_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     only(monkeypatch, tmp_path / "bin")
     with pytest.raises(OtolithError, match=r"apt-get install espeak-ng, or do without them \(--similar 0\)"):

@@ -1,4 +1,4 @@
-"""Phrases that sound like a phrase: the false alarms of tomorrow, found by their phonemes among 25,000 English words.
+"""Phrases that sound like a phrase: the false alarms of tomorrow, found by their phonemes among English words.
 
 Pronunciations are espeak-ng's. The distance between two is Levenshtein's (1966) over phonemes, cheap between sounds
 that are often mistaken for each other. What can't be told from the phrase, or holds all of it, is left out: a model
@@ -19,7 +19,8 @@ from pathlib import Path
 
 from otolith.errors import OtolithError
 
-WORDS = Path(__file__).with_name("english_words.txt")  # of SCOWL, whose notice stands beside it
+WORD_LISTS = (Path("/usr/share/dict/american-english-small"), Path("/usr/share/dict/words"))  # the first there is
+WORD = re.compile(r"^[a-z]{1,12}$", re.MULTILINE)  # no names, no possessives
 MOST = 150  # phrases in all
 EXCHANGES = 50  # for each word of a phrase
 FARTHEST = 0.5  # in distance a phoneme; beyond, a word sounds like anything
@@ -171,11 +172,10 @@ def _interleaved(*lists: Sequence[str]) -> Iterator[str]:
 
 
 def _vocabulary() -> dict[str, str]:
-    """English words and their phonemes. They take espeak-ng some 15 s, so they are kept in the user's cache."""
-    text = WORDS.read_text(encoding="ascii")
-    words = text.split()
+    """English words and their phonemes. They take espeak-ng some 20 s, so they are kept in the user's cache."""
+    words = _word_list()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otolith"
-    kept = cache / f"pronunciations-{hashlib.sha256((text + repr(_SPELT)).encode()).hexdigest()[:12]}.txt"
+    kept = cache / f"pronunciations-{hashlib.sha256(repr((words, _SPELT)).encode()).hexdigest()[:12]}.txt"
     with suppress(OSError, UnicodeDecodeError):
         sounds = kept.read_text(encoding="utf-8").splitlines()
         if len(sounds) == len(words):
@@ -187,3 +187,14 @@ def _vocabulary() -> dict[str, str]:
         beside.write_text("\n".join(sounds) + "\n", encoding="utf-8")
         beside.replace(kept)
     return dict(zip(words, sounds, strict=True))
+
+
+def _word_list() -> list[str]:
+    """The words of the system's own list. Raises `OtolithError` where there is none."""
+    for path in WORD_LISTS:
+        if path.is_file():
+            return WORD.findall(path.read_text(encoding="utf-8"))
+    raise OtolithError(
+        f"synthesize: phrases that sound alike need a list of words ({WORD_LISTS[-1]}); "
+        "apt-get install wamerican-small, or do without them (--similar 0)"
+    )
