@@ -11,6 +11,7 @@ import click
 COMMANDS = {
     "train": "otolith_training.cli:train",
     "evaluate": "otolith_training.cli:evaluate",
+    "calibrate": "otolith_training.cli:calibrate",
     "synthesize": "otolith_training.cli:synthesize",
 }
 
@@ -36,24 +37,71 @@ def train(recipe: Path, data: Path, out: Path | None, seed: int | None) -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Recordings: a folder or a packed file.")
 @click.option("--split", help="train, dev, test or all.  [default: test where there are splits]")
+@click.option("--soak", is_flag=True, help="Again after 1, 10 and 60 minutes of carried state.")
+@click.option(
+    "--compare", type=click.Path(path_type=Path), metavar="OTHER_MODEL", help="A model to put beside, paired."
+)
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Write all of it as one page.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def evaluate(model: Path, data: Path, split: str | None, as_json: bool) -> None:
-    """Measure MODEL over recordings with the daemon's own stream."""
+def evaluate(
+    model: Path, data: Path, split: str | None, soak: bool, compare: Path | None, report: Path | None, as_json: bool
+) -> None:
+    """Measure MODEL over recordings with the daemon's own stream.
+
+    Clips and rows are told apart; long recordings (a folder with events.csv) are listened through, for misses and
+    false alarms.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
     from otolith_training.measure.evaluate import evaluate as run
-    from otolith_training.measure.tables import print_figures
+    from otolith_training.measure.long_tables import print_evaluation
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("listening", total=None)
         figures: dict[str, Any] = run(
-            model, data, split, lambda done, total: progress.update(bar, completed=done, total=total)
+            model,
+            data,
+            split,
+            lambda done, total: progress.update(bar, completed=done, total=total),
+            soaked=soak,
+            other=compare,
+            report=report,
         )
     if as_json:
         click.echo(json.dumps(figures))
     else:
-        print_figures(figures, Console())
+        print_evaluation(figures, Console())
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("recordings", nargs=-1, required=True, metavar="RECORDING...", type=click.Path(path_type=Path))
+@click.option(
+    "--false-alarms-per-hour", "budget", type=click.FloatRange(0, min_open=True), default=0.5, show_default=True
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="SETTINGS.toml", help="Write settings for the daemon.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def calibrate(model: Path, recordings: tuple[Path, ...], budget: float, out: Path | None, as_json: bool) -> None:
+    """Fit MODEL's thresholds to a room's own sound.
+
+    RECORDINGs are hours of it in which none of the labels occurs: whatever is detected there is a false alarm. Prints
+    lines for the daemon's settings, and says how sure one can be of them.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from otolith_training.measure.calibrate import calibrate_file
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("listening", total=None)
+        calibrated = calibrate_file(
+            model, recordings, budget, out, lambda done, total: progress.update(bar, completed=done, total=total)
+        )
+    if as_json:
+        click.echo(json.dumps(calibrated.figures))
+    else:
+        click.echo(calibrated.text)
 
 
 @click.command()

@@ -46,6 +46,7 @@ def test_clips_of_the_manifests_test_split_are_told_with_all_figures(words: Path
     figures = evaluate(words, DATA / "clips")
     assert list(figures) == [
         "model", "data", "split", "kind", "clips", "accuracy", "macro_f1", "per_label", "confusion",
+        "accuracy_interval", "macro_f1_interval", "interval_over", "per_group",
     ]  # fmt: skip
     assert (figures["split"], figures["kind"], figures["clips"]) == ("test", "audio", 2)
     assert sum(map(sum, figures["confusion"]["matrix"])) == 2

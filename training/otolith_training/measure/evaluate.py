@@ -2,57 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from otolith.errors import OtolithError, UsageError
 from otolith.inference.card import Card
-from otolith.inference.events import Posteriors
 from otolith.inference.model import Model
-from otolith.inference.stream import Stream
-from otolith.recordings import load_audio
 from otolith_training.data.datasets import (
+    MANIFEST,
     SPLIT_NAMES,
     Clip,
     Run,
     assign_splits,
     fingerprint,
-    map_label,
     read_clips,
+    read_manifest,
     read_runs,
 )
-from otolith_training.measure.decide import TAIL_S, decide
-from otolith_training.measure.scores import score
+from otolith_training.measure.compare import compare, compare_long
+from otolith_training.measure.decisions import decide_all, figures_of
+from otolith_training.measure.exhibits import Exhibits, from_clips, from_runs, from_tracks
+from otolith_training.measure.longrun import listen_long
+from otolith_training.measure.soak import soak, soak_long
+from otolith_training.measure.tracks import EVENTS, Advance
 from otolith_training.recipe import Data, Recipe, parse_recipe
-
-Floats = NDArray[np.float32]
-Advance = Callable[[int, int], None]  # done, of how many
 
 EVERYTHING = "all"
 
 
-def evaluate(path: Path, data: Path, split: str | None = None, advance: Advance | None = None) -> dict[str, Any]:
+def evaluate(
+    path: Path,
+    data: Path,
+    split: str | None = None,
+    advance: Advance | None = None,
+    *,
+    soaked: bool = False,
+    other: Path | None = None,
+    report: Path | None = None,
+) -> dict[str, Any]:
     """The figures of the model at `path` over `data`, ready for JSON.
 
     `split` is `train`, `dev`, `test` or `all`; None: test where the set has splits, else all of it. A set has splits
     where its manifest names them, or where the model learned from this very set (by fingerprint): then the recipe's
-    own rule holds. Raises `OtolithError`.
+    own rule holds. A folder with `events.csv` is long recordings, which are measured as streams.
+
+    `soaked` adds the same test after minutes of carried state, `other` puts a second model beside, on the same data;
+    `report` is a page to write of it all. Raises `OtolithError`.
     """
+    if split is not None and split not in (*SPLIT_NAMES.values(), EVERYTHING):
+        raise UsageError(f"--split {split!r}; it can be train, dev, test or {EVERYTHING}")
     model = Model.open(path)
-    recipe = parse_recipe(model.card.recipe, f"{path}: the card's recipe")
-    items, split = choose(model.card, recipe, data, split)
-    figures = measure(model, recipe, items, advance)
-    return {"model": model.identity, "data": str(data), "split": split, "kind": model.card.kind, **figures}
+    rival = None if other is None else Model.open(other)
+    if rival is not None:
+        _require_like(rival, model)
+    test = _LongTest if (data / EVENTS).is_file() else _ClipTest
+    done = test(model, data, split, advance)
+    figures = {"model": model.identity, "data": str(data), "split": done.split, "kind": model.card.kind, **done.figures}
+    if soaked:
+        figures["soak"] = done.soak(advance)
+    if rival is not None:
+        figures["compare"] = {"model": rival.identity, **done.against(rival, advance)}
+    if report is not None:
+        from otolith_training.measure.report import write_report  # here: matplotlib takes a second
+
+        write_report(report, figures, done.exhibits())
+    return figures
+
+
+class _ClipTest:
+    """Clips or rows: a decision each."""
+
+    def __init__(self, model: Model, data: Path, split: str | None, advance: Advance | None) -> None:
+        self._model = model
+        self._recipe = parse_recipe(model.card.recipe, f"{model.card.name}: the card's recipe")
+        self._items, self.split = choose(model.card, self._recipe, data, split)
+        self._decisions = decide_all(model, self._recipe, self._items, advance)
+        self.figures = figures_of(self._decisions, model.card)
+
+    def soak(self, advance: Advance | None) -> list[dict[str, Any]]:
+        return soak(self._model, self._recipe, self._items, advance)
+
+    def against(self, rival: Model, advance: Advance | None) -> dict[str, Any]:
+        recipe = parse_recipe(rival.card.recipe, f"{rival.card.name}: the card's recipe")
+        decisions = decide_all(rival, recipe, self._items, advance)
+        return compare(self._decisions, self._model.card, decisions, rival.card)
+
+    def exhibits(self) -> Exhibits:
+        clips = [item for item in self._items if isinstance(item, Clip)]
+        runs = [item for item in self._items if isinstance(item, Run)]
+        return (
+            from_clips(self._model, clips, self._decisions) if clips else from_runs(self._model, runs, self._decisions)
+        )
+
+
+class _LongTest:
+    """Long recordings: what is detected in them, held against their events."""
+
+    def __init__(self, model: Model, data: Path, split: str | None, advance: Advance | None) -> None:
+        self._model = model
+        self._data = data
+        named = (data / MANIFEST).is_file() and any(row.get("split") for row in read_manifest(data))
+        self.split = split or ("test" if named else EVERYTHING)
+        self._split = None if self.split == EVERYTHING else self.split
+        self.figures, self._recordings, self._tracks = listen_long(model, data, self._split, advance)
+
+    def soak(self, advance: Advance | None) -> list[dict[str, Any]]:
+        return soak_long(self._model, self._recordings, advance)
+
+    def against(self, rival: Model, advance: Advance | None) -> dict[str, Any]:
+        figures, _, tracks = listen_long(rival, self._data, self._split, advance)
+        return compare_long(self.figures, self._tracks, self._model.card, figures, tracks, rival.card)
+
+    def exhibits(self) -> Exhibits:
+        return from_tracks(self._model, self._recordings, self._tracks)
+
+
+def _require_like(rival: Model, model: Model) -> None:
+    """Raise `UsageError` unless both take the same input."""
+    a, b = model.card, rival.card
+    if (a.kind, a.sample_rate, a.channels) != (b.kind, b.sample_rate, b.channels):
+        raise UsageError(
+            f"--compare: {rival.identity} takes {b.kind} at {b.sample_rate:g} Hz, {model.identity} {a.kind} at "
+            f"{a.sample_rate:g} Hz (or other channels); compare models that take the same input"
+        )
 
 
 def choose(card: Card, recipe: Recipe, data: Path, split: str | None) -> tuple[list[Clip] | list[Run], str]:
     """The recordings to measure on, and the name of their split."""
-    if split is not None and split not in (*SPLIT_NAMES.values(), EVERYTHING):
-        raise UsageError(f"--split {split!r}; it can be train, dev, test or {EVERYTHING}")
     d = recipe.data
     known = _is_known(card, recipe, data)
     columns = (d.label_column, d.group_column) if known else ("label", "")
@@ -66,37 +143,7 @@ def measure(
     model: Model, recipe: Recipe, items: Sequence[Clip | Run], advance: Advance | None = None
 ) -> dict[str, Any]:
     """Figures of `items` (all clips or all runs): a decision a clip, or one a row."""
-    card = model.card
-    truth: list[int] = []
-    found: list[int] = []
-    for number, item in enumerate(items):
-        if isinstance(item, Clip):
-            truth.append(_index(item.label, recipe, card, item.path))
-            found.append(hear_clip(model, load_audio(item.path, round(card.sample_rate))))
-        else:
-            truth += [_index(label, recipe, card, item.path) for label in item.labels]
-            found += run_stream(model, item.values).argmax(axis=1).tolist()
-        if advance is not None:
-            advance(number + 1, len(items))
-    unit = "clips" if card.kind == "audio" else "rows"
-    return {unit: len(truth), **score(np.array(truth), np.array(found), card.labels)}
-
-
-def hear_clip(model: Model, samples: Floats) -> int:
-    """The label index that a clip is decided to be, from a fresh stream and with a little silence behind it."""
-    card = model.card
-    tail = np.zeros(round(TAIL_S * card.sample_rate) + card.hop_length, np.float32)
-    posteriors = run_stream(model, np.concatenate((samples, tail)))
-    count = -(-(len(samples) + round(TAIL_S * card.sample_rate)) // card.hop_length)
-    return decide(posteriors[:count], card.labels, card.background, card.frame_rate)
-
-
-def run_stream(model: Model, samples: Floats) -> Floats:
-    """Posteriors `(frames, labels)` of a whole recording, from a fresh stream."""
-    values = [event.values for event in Stream(model).push(samples) if isinstance(event, Posteriors)]
-    if not values:
-        raise OtolithError(f"a recording of {len(samples)} samples fills no frame of {model.card.hop_length}")
-    return np.concatenate(values)
+    return figures_of(decide_all(model, recipe, items, advance), model.card)
 
 
 def _choose(items: list[Any], rule: Data | None, data: Path, split: str | None) -> tuple[list[Any], str]:
@@ -131,8 +178,3 @@ def _is_known(card: Card, recipe: Recipe, data: Path) -> bool:
     except OtolithError:
         return False
     return fingerprint({run.path.relative_to(data).as_posix(): run.path for run in runs}) in learned
-
-
-def _index(label: str, recipe: Recipe, card: Card, where: Path) -> int:
-    name = map_label(label, card.labels, recipe.data.unknown, card.background, str(where))
-    return card.labels.index(name)

@@ -1,0 +1,145 @@
+"""Decisions: a label for each clip or row, beside the truth, and whose they are; the base of accuracy and intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otolith.errors import OtolithError
+from otolith.inference.card import Card
+from otolith.inference.model import Model
+from otolith.inference.stream import Stream
+from otolith.recordings import load_audio
+from otolith_training.data.datasets import Clip, Run, map_label
+from otolith_training.measure.decide import TAIL_S, decide
+from otolith_training.measure.intervals import bootstrap, cluster_matrices, number_groups, percentiles
+from otolith_training.measure.scores import score
+from otolith_training.measure.tracks import Advance, push
+from otolith_training.recipe import Recipe
+
+Floats = NDArray[np.float32]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decisions:
+    """Truth and what was found, as label indices, one a clip or row; `item` is the recording of each."""
+
+    truth: Indices
+    found: Indices
+    item: Indices
+    groups: tuple[str | None, ...]  # an item: its speaker or subject
+
+    @property
+    def clusters(self) -> Indices:
+        """The cluster of each decision: its speaker or subject where known, else its recording."""
+        keys = [group if group is not None else index for index, group in enumerate(self.groups)]
+        return number_groups(keys)[self.item]
+
+    def matrices(self, labels: int) -> Indices:
+        """A confusion matrix a cluster `(clusters, labels, labels)`."""
+        return cluster_matrices(self.truth, self.found, self.clusters, labels)
+
+
+def decide_all(
+    model: Model,
+    recipe: Recipe,
+    items: Sequence[Clip | Run],
+    advance: Advance | None = None,
+    begin: Callable[[], Stream] | None = None,
+) -> Decisions:
+    """What the model makes of each item (all clips or all runs), each on a stream of its own that `begin` gives; a
+    fresh one if not told."""
+    card = model.card
+    truth: list[int] = []
+    found: list[int] = []
+    counts: list[int] = []
+    for number, item in enumerate(items):
+        stream = begin() if begin is not None else Stream(model)
+        if isinstance(item, Clip):
+            here = [truth_index(item.label, recipe, card, item.path)]
+            found.append(hear_clip(stream, load_audio(item.path, round(card.sample_rate))))
+        else:
+            here = [truth_index(label, recipe, card, item.path) for label in item.labels]
+            found += hear(stream, item.values).argmax(axis=1).tolist()
+        truth += here
+        counts.append(len(here))
+        if advance is not None:
+            advance(number + 1, len(items))
+    groups = tuple(item.group for item in items)
+    return Decisions(np.array(truth), np.array(found), np.repeat(np.arange(len(counts)), counts), groups)
+
+
+def figures_of(decisions: Decisions, card: Card) -> dict[str, Any]:
+    """Accuracy, macro-F1 and confusion with 95 % intervals, and accuracy by speaker or subject."""
+    unit, group, alone = ("clips", "speaker", "clip") if card.kind == "audio" else ("rows", "subject", "run")
+    matrices = decisions.matrices(len(card.labels))
+    drawn = bootstrap(matrices)
+    named = [name for name in decisions.groups if name is not None]
+    figures = {
+        unit: len(decisions.truth),
+        **score(decisions.truth, decisions.found, card.labels),
+        "accuracy_interval": list(percentiles(drawn["accuracy"])),
+        "macro_f1_interval": list(percentiles(drawn["macro_f1"])),
+        "interval_over": {"unit": group if len(named) == len(decisions.groups) else alone, "count": len(matrices)},
+        "per_group": {name: _group_figures(decisions, name, unit) for name in sorted(set(named))},
+    }
+    if unit == "rows":
+        figures["delay_s"] = change_delays(decisions, card.frame_rate)
+    return figures
+
+
+def change_delays(decisions: Decisions, frame_rate: float) -> dict[str, Any]:
+    """From each true change of label to the first row that tells it, in seconds; one is missed where none does
+    before the next change."""
+    delays: list[float] = []
+    changes = 0
+    for index in range(len(decisions.groups)):
+        rows = decisions.item == index
+        truth, found = decisions.truth[rows], decisions.found[rows]
+        edges = [*(np.flatnonzero(np.diff(truth)) + 1).tolist(), len(truth)]
+        for start, end in pairwise(edges):
+            changes += 1
+            told = np.flatnonzero(found[start:end] == truth[start])
+            delays += [float(told[0]) / frame_rate] if told.size else []
+    if not changes:
+        return {"changes": 0, "missed": None, "median": None, "p95": None}
+    return {
+        "changes": changes,
+        "missed": 1 - len(delays) / changes,
+        "median": float(np.median(delays)) if delays else None,
+        "p95": float(np.quantile(delays, 0.95)) if delays else None,
+    }
+
+
+def truth_index(label: str, recipe: Recipe, card: Card, where: Path) -> int:
+    """The model's label index for a data set's label. Raises `OtolithError` where the model has none for it."""
+    return card.labels.index(map_label(label, card.labels, recipe.data.unknown, card.background, str(where)))
+
+
+def hear_clip(stream: Stream, samples: Floats) -> int:
+    """The label index that a clip is decided to be, with a little silence behind it."""
+    card = stream.model.card
+    posteriors = hear(stream, samples, tail=round(TAIL_S * card.sample_rate) + card.hop_length)
+    count = -(-(len(samples) + round(TAIL_S * card.sample_rate)) // card.hop_length)
+    return decide(posteriors[:count], card.labels, card.background, card.frame_rate)
+
+
+def hear(stream: Stream, samples: Floats, tail: int = 0) -> Floats:
+    """Posteriors `(frames, labels)` of a whole recording and `tail` samples of silence."""
+    values = push(stream, np.concatenate((samples, np.zeros((tail, *samples.shape[1:]), np.float32))))
+    if not values:
+        hop = stream.model.card.hop_length
+        raise OtolithError(f"a recording of {len(samples)} samples fills no frame of {hop}")
+    return np.concatenate(values)
+
+
+def _group_figures(decisions: Decisions, name: str, unit: str) -> dict[str, Any]:
+    here = np.array([group == name for group in decisions.groups])[decisions.item]
+    return {unit: int(here.sum()), "accuracy": float((decisions.truth == decisions.found)[here].mean())}
