@@ -252,7 +252,8 @@ def save_checkpoint(path: Path, fitted: Fitted) -> None:
     """Write the best weights beside `path`, then rename: a checkpoint is whole or is the one before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".part")
-    torch.save({"weights": fitted.network.state_dict(), "epoch": fitted.epoch, "metrics": fitted.metrics}, beside)
+    weights = {name: value.cpu() for name, value in fitted.network.state_dict().items()}
+    torch.save({"weights": weights, "epoch": fitted.epoch, "metrics": fitted.metrics}, beside)
     beside.replace(path)
 
 

@@ -1,7 +1,9 @@
 """Triggers from a budget: of all settings within so many false alarms an hour, those that miss least.
 
-Each label's settings are tried on its own; the budget for all labels is shared by a common price on alarms (a Lagrange
-multiplier): the lowest price at which what the labels then prefer costs no more than the budget.
+Each label's settings are tried on its own; a budget is shared among labels by a common price on alarms (a Lagrange
+multiplier). Whatever is chosen on some streams does better on them than it will elsewhere, most of all where few alarms
+are allowed. So the choice is made on three quarters of the streams and counted on the rest, four times over, and the
+budget is tightened until the count keeps to it; that count is what to expect.
 """
 
 from __future__ import annotations
@@ -12,95 +14,162 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from otolith.errors import OtolithError
 from otolith.inference.card import Card, Trigger
-from otolith_training.measure.longrun import point
-from otolith_training.measure.sweep import Found, Smoothed, find_all
+from otolith_training.measure.longrun import point, shares_of
+from otolith_training.measure.sweep import Smoothed, find_all
 from otolith_training.measure.tracks import Track, hours_of
 
+Counts = NDArray[np.int64]
+
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.84, 0.88, 0.91, 0.94, 0.96, 0.98, 0.99, 0.995)
-RELEASES = (0.4, 0.7)  # shares of the threshold
-SMOOTHINGS_S = (0.04, 0.08, 0.12, 0.2, 0.3)
+RELEASE = 0.4  # share of the threshold
+SMOOTHINGS_S = (0.04, 0.1, 0.2)
 RESTS_S = (0.3, 0.8)
 PRICES = np.geomspace(1e-3, 1e3, 121)  # events that one false alarm is worth
+FOLDS = 4
+TIGHTER = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.05, 0.0)  # shares of the budget
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Options:
+    """What each trigger tried for a label does on each fold of the streams."""
+
+    triggers: Sequence[Trigger]
+    events: Counts  # (folds,)
+    missed: Counts  # (triggers, folds)
+    alarms: Counts  # (triggers, folds)
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
-    """A trigger, and what it did on the tracks."""
+class Budget:
+    """Labels that share so many false alarms an hour."""
 
-    trigger: Trigger
-    missed: int
-    alarms: int
-    late_s: float  # median; settles what is otherwise equal
+    labels: Sequence[str]
+    rate: float
 
 
 def choose(
     tracks: Sequence[Track], card: Card, budget: float, budgets: Mapping[str, float] | None = None
 ) -> tuple[dict[str, Trigger], dict[str, Any]]:
-    """The triggers, and the figures to expect of them (`longrun.point`, with the hours they rest on).
+    """The triggers, and figures to expect of them, from streams that they were not chosen on.
 
     `budget` is in false alarms an hour of all labels together but those that have one of their own in `budgets`.
-    Labels of which no event was heard keep the card's trigger. Raises `OtolithError` where no event was heard at all.
+    A label of which no event was heard keeps the card's trigger. Raises `OtolithError` where none was heard at all.
     """
-    hours = hours_of(tracks, card)
     own = dict(budgets or {})
-    options = {label: _options(tracks, card, label) for label in card.detector}
-    options = {label: tried for label, tried in options.items() if tried}
+    folds = min(FOLDS, len(tracks))
+    hours = np.array([hours_of(tracks[fold::folds], card) for fold in range(folds)])
+    options = {label: try_all(tracks, card, label, folds) for label in card.detector}
+    options = {label: tried for label, tried in options.items() if tried.events.sum()}
     if not options:
-        raise OtolithError(f"{card.name}: no label to be detected was spoken in the tracks; there is nothing to choose")
-    shared = {label: tried for label, tried in options.items() if label not in own}
-    chosen = _within(shared, budget * hours)
-    for label in options.keys() & own.keys():
-        chosen |= _within({label: options[label]}, own[label] * hours)
-    triggers = {label: chosen[label].trigger if label in chosen else of for label, of in card.detector.items()}
-    return triggers, {"hours": hours, **point(find_all(tracks, card, triggers), triggers, hours)}
+        raise OtolithError(
+            f"{card.name}: no label to be detected was spoken in the streams; there is nothing to choose"
+        )
+    shared = [label for label in options if label not in own]
+    groups = [Budget(shared, budget), *(Budget([label], own[label]) for label in options if label in own)]
+    chosen: dict[str, int] = {}
+    counts: dict[str, tuple[int, int]] = {}  # what is missed and alarms on the folds that were held out
+    for group in groups:
+        mine = {label: options[label] for label in group.labels}
+        share, held_out = tighten(mine, group.rate * hours)
+        counts |= held_out
+        chosen |= pick(mine, np.arange(folds), share * group.rate * float(hours.sum()))
+    triggers = dict(card.detector) | {label: options[label].triggers[index] for label, index in chosen.items()}
+    events = {label: int(options[label].events.sum()) for label in options}
+    return triggers, _expected(tracks, card, triggers, events, counts)
 
 
-def _options(tracks: Sequence[Track], card: Card, label: str) -> list[Option]:
-    """What each setting does for a label; empty where it has no event."""
-    options = []
+def try_all(tracks: Sequence[Track], card: Card, label: str, folds: int) -> Options:
+    """Every setting of a label on every fold; stream `n` lies in fold `n % folds`."""
+    triggers = []
+    found = []
     for smoothing_s in SMOOTHINGS_S:
-        smoothed = Smoothed(tracks, card, label, smoothing_s, THRESHOLDS[0] * RELEASES[0])
-        for threshold, share, rest_s in product(THRESHOLDS, RELEASES, RESTS_S):
-            trigger = Trigger(threshold, round(share * threshold, 4), smoothing_s, rest_s)
-            found = smoothed.find(trigger.threshold, trigger.release, trigger.refractory_s)
-            if not found.events:
-                return []
-            options.append(_option(trigger, found))
-    return options
+        lowest = THRESHOLDS[0] * RELEASE
+        parts = [Smoothed(tracks[fold::folds], card, label, smoothing_s, lowest) for fold in range(folds)]
+        for threshold, rest_s in product(THRESHOLDS, RESTS_S):
+            trigger = Trigger(threshold, round(RELEASE * threshold, 4), smoothing_s, rest_s)
+            triggers.append(trigger)
+            found.append([part.find(threshold, trigger.release, rest_s) for part in parts])
+    return Options(
+        triggers,
+        np.array([of.events for of in found[0]]),
+        np.array([[of.events - of.hits for of in row] for row in found]),
+        np.array([[of.false_alarms for of in row] for row in found]),
+    )
 
 
-def _option(trigger: Trigger, found: Found) -> Option:
-    late_s = float(np.nanmedian(found.late_s)) if found.hits else np.inf
-    return Option(trigger, found.events - found.hits, found.false_alarms, late_s)
+def tighten(options: Mapping[str, Options], alarms: NDArray[np.float64]) -> tuple[float, dict[str, tuple[int, int]]]:
+    """The largest share of the budget, `alarms` a fold, at which what is held out keeps to all of it; and by label,
+    what is then missed and alarms there."""
+    folds = np.arange(len(alarms))
+    share, counts = 1.0, {}
+    for share in TIGHTER:
+        totals = {label: np.zeros(2, np.int64) for label in options}
+        for fold in folds:
+            rest = folds[folds != fold] if len(folds) > 1 else folds
+            for label, index in pick(options, rest, share * float(alarms[rest].sum())).items():
+                totals[label] += options[label].missed[index, fold], options[label].alarms[index, fold]
+        counts = {label: (int(missed), int(false)) for label, (missed, false) in totals.items()}
+        if sum(false for _, false in counts.values()) <= alarms.sum():
+            break
+    return share, counts
 
 
-def _within(options: Mapping[str, Sequence[Option]], alarms: float) -> dict[str, Option]:
-    """An option a label, of no more than `alarms` in all where that can be had, else of the fewest there are."""
-    for price in PRICES.tolist():
-        chosen = {label: _cheapest(tried, price) for label, tried in options.items()}
-        if sum(option.alarms for option in chosen.values()) <= alarms:
-            return _improved(chosen, options, alarms)
-    return {label: min(tried, key=lambda o: (o.alarms, o.missed, o.late_s)) for label, tried in options.items()}
+def pick(options: Mapping[str, Options], folds: Counts, alarms: float) -> dict[str, int]:
+    """Which setting a label takes: of no more than `alarms` on these folds in all, else of the fewest there are."""
+    missed = {label: of.missed[:, folds].sum(axis=1) for label, of in options.items()}
+    false = {label: of.alarms[:, folds].sum(axis=1) for label, of in options.items()}
+    for price in PRICES:
+        chosen = {label: int(np.argmin(missed[label] + price * false[label])) for label in options}
+        if sum(int(false[label][index]) for label, index in chosen.items()) <= alarms:
+            return _spent(chosen, missed, false, alarms)
+    return {label: int(np.lexsort((missed[label], false[label]))[0]) for label in options}
 
 
-def _cheapest(options: Sequence[Option], price: float) -> Option:
-    return min(options, key=lambda o: (o.missed + price * o.alarms, o.late_s, -o.trigger.threshold))
-
-
-def _improved(chosen: dict[str, Option], options: Mapping[str, Sequence[Option]], alarms: float) -> dict[str, Option]:
-    """What is left of the budget is spent where it saves most events."""
+def _spent(
+    chosen: dict[str, int], missed: Mapping[str, Counts], false: Mapping[str, Counts], alarms: float
+) -> dict[str, int]:
+    """What is left of the budget goes where it saves most events."""
     while True:
-        left = alarms - sum(option.alarms for option in chosen.values())
-        better = [
-            (chosen[label].missed - option.missed, chosen[label].alarms - option.alarms, label, option)
-            for label, tried in options.items()
-            for option in tried
-            if option.missed < chosen[label].missed and option.alarms - chosen[label].alarms <= left
-        ]
-        if not better:
+        left = alarms - sum(int(false[label][index]) for label, index in chosen.items())
+        best, gain = None, 0
+        for label, index in chosen.items():
+            affordable = np.flatnonzero(false[label] <= false[label][index] + left)
+            other = int(affordable[missed[label][affordable].argmin()])
+            saved = int(missed[label][index] - missed[label][other])
+            if saved > gain:
+                best, gain = (label, other), saved
+        if best is None:
             return chosen
-        *_, label, option = max(better, key=lambda found: found[:2])
-        chosen = {**chosen, label: option}
+        chosen = {**chosen, best[0]: best[1]}
+
+
+def _expected(
+    tracks: Sequence[Track],
+    card: Card,
+    triggers: Mapping[str, Trigger],
+    events: Mapping[str, int],
+    counts: Mapping[str, tuple[int, int]],
+) -> dict[str, Any]:
+    """Held-out counts as figures; delays are of the triggers as chosen, on all streams."""
+    hours = hours_of(tracks, card)
+    heard = point(find_all(tracks, card, triggers), triggers, hours)
+    missed, false = (sum(column) for column in zip(*counts.values(), strict=True))
+    total = sum(events.values())
+    return {
+        "hours": hours,
+        "events": total,
+        **shares_of(total - missed, total, false, hours),
+        "delay_s": heard["delay_s"],
+        "per_label": {
+            label: {
+                "events": events[label],
+                **shares_of(events[label] - counts[label][0], events[label], counts[label][1], hours),
+                "delay_s": heard["per_label"][label]["delay_s"],
+            }
+            for label in counts
+        },
+    }

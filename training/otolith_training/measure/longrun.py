@@ -59,7 +59,7 @@ def figures_of(tracks: Sequence[Track], card: Card, triggers: Mapping[str, Trigg
         "at_card": point(find_all(tracks, card, triggers), triggers, hours),
         "operating_points": [_at_target(target, swept, triggers, totals, hours) for target in TARGETS],
         "curve": [
-            {"shift": float(shift), **_shares(hits, events, alarms, hours)}
+            {"shift": float(shift), **shares_of(hits, events, alarms, hours)}
             for shift, (hits, events, alarms) in zip(shifts(triggers), totals.tolist(), strict=True)
         ],
     }
@@ -126,12 +126,12 @@ def _counts(found: Sequence[Found], hours: float) -> dict[str, Any]:
         "events": events,
         "hits": hits,
         "false_alarms": alarms,
-        **_shares(hits, events, alarms, hours),
+        **shares_of(hits, events, alarms, hours),
         "delay_s": {"median": float(np.median(late_s)), "p95": float(np.quantile(late_s, 0.95))} if hits else None,
     }
 
 
-def _shares(hits: int, events: int, alarms: int, hours: float) -> dict[str, Any]:
+def shares_of(hits: int, events: int, alarms: int, hours: float) -> dict[str, Any]:
     """The share missed and the rate of alarms, with intervals; no share where there was no event."""
     return {
         "missed": 1 - hits / events if events else None,
