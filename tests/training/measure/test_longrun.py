@@ -82,3 +82,10 @@ def test_a_label_may_have_a_budget_of_its_own(tiny_audio: Model) -> None:
     own, expected = choose(heard, tiny_audio.card, budget=0.0, budgets={"yes": 12.0})
     assert expected["per_label"]["yes"]["missed"] == 0
     assert own["yes"].threshold <= 0.5
+
+
+def test_what_to_expect_is_counted_where_it_was_not_chosen(tiny_audio: Model) -> None:
+    heard = [track({10: 0.75, 20: 0.75, 30 + number: 0.5 + 0.1 * number}, events=[10, 20]) for number in range(4)]
+    chosen, expected = choose(heard, tiny_audio.card, budget=0.0)
+    assert chosen["yes"].threshold > 0.7, "none of the four streams may alarm, the loudest among them"
+    assert expected["false_alarms"] == 1, "the loudest was silenced only by the choice that had heard it"

@@ -1,14 +1,14 @@
 """Triggers from a budget: of all settings within so many false alarms an hour, those that miss least.
 
-Each label's settings are tried on its own; a budget is shared among labels by a common price on alarms (a Lagrange
-multiplier). Whatever is chosen on some streams does better on them than it will elsewhere, most of all where few alarms
-are allowed. So the choice is made on three quarters of the streams and counted on the rest, four times over, and the
-budget is tightened until the count keeps to it; that count is what to expect.
+Either one setting for all labels, or one for each, the budget shared by a common price on alarms (a Lagrange
+multiplier). Whatever is chosen on some streams does better on them than it will elsewhere, most of all where much was
+free to choose and few alarms are allowed. So the choice is made on three quarters of the streams and counted on the
+rest, four times over; the budget is tightened until that count keeps to it, and that count is what to expect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -24,7 +24,7 @@ from otolith_training.measure.tracks import Track, hours_of
 
 Counts = NDArray[np.int64]
 
-THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.84, 0.88, 0.91, 0.94, 0.96, 0.98, 0.99, 0.995)
+THRESHOLDS = tuple((1 / (1 + np.exp(-np.linspace(-1.4, 5.4, 35)))).round(4).tolist())  # 0.2 to 0.995, even in logits
 RELEASE = 0.4  # share of the threshold
 SMOOTHINGS_S = (0.04, 0.1, 0.2)
 RESTS_S = (0.3, 0.8)
@@ -51,6 +51,28 @@ class Budget:
     rate: float
 
 
+Pick = Callable[[Mapping[str, Options], Counts, float], dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tightened:
+    """A way to pick, the share of the budget given to it, and by label what is missed and alarms where held out."""
+
+    pick: Pick
+    share: float
+    counts: Mapping[str, tuple[int, int]]
+
+    @property
+    def missed(self) -> int:
+        """Events missed, of all labels."""
+        return sum(missed for missed, _ in self.counts.values())
+
+    @property
+    def alarms(self) -> int:
+        """False alarms, of all labels."""
+        return sum(false for _, false in self.counts.values())
+
+
 def choose(
     tracks: Sequence[Track], card: Card, budget: float, budgets: Mapping[str, float] | None = None
 ) -> tuple[dict[str, Trigger], dict[str, Any]]:
@@ -69,14 +91,18 @@ def choose(
             f"{card.name}: no label to be detected was spoken in the streams; there is nothing to choose"
         )
     shared = [label for label in options if label not in own]
-    groups = [Budget(shared, budget), *(Budget([label], own[label]) for label in options if label in own)]
+    groups = [
+        *([Budget(shared, budget)] if shared else []),
+        *(Budget([label], own[label]) for label in options if label in own),
+    ]
     chosen: dict[str, int] = {}
     counts: dict[str, tuple[int, int]] = {}  # what is missed and alarms on the folds that were held out
     for group in groups:
         mine = {label: options[label] for label in group.labels}
-        share, held_out = tighten(mine, group.rate * hours)
-        counts |= held_out
-        chosen |= pick(mine, np.arange(folds), share * group.rate * float(hours.sum()))
+        tried = [tighten(pick, mine, group.rate * hours) for pick in (pick_together, pick_apart)]
+        best = min(tried, key=lambda of: (of.alarms > group.rate * hours.sum(), of.missed))
+        counts |= best.counts
+        chosen |= best.pick(mine, np.arange(folds), best.share * group.rate * float(hours.sum()))
     triggers = dict(card.detector) | {label: options[label].triggers[index] for label, index in chosen.items()}
     events = {label: int(options[label].events.sum()) for label in options}
     return triggers, _expected(tracks, card, triggers, events, counts)
@@ -101,25 +127,34 @@ def try_all(tracks: Sequence[Track], card: Card, label: str, folds: int) -> Opti
     )
 
 
-def tighten(options: Mapping[str, Options], alarms: NDArray[np.float64]) -> tuple[float, dict[str, tuple[int, int]]]:
-    """The largest share of the budget, `alarms` a fold, at which what is held out keeps to all of it; and by label,
-    what is then missed and alarms there."""
+def tighten(pick: Pick, options: Mapping[str, Options], alarms: NDArray[np.float64]) -> Tightened:
+    """The largest share of the budget, `alarms` a fold, at which what is held out keeps to all of it."""
     folds = np.arange(len(alarms))
-    share, counts = 1.0, {}
     for share in TIGHTER:
         totals = {label: np.zeros(2, np.int64) for label in options}
         for fold in folds:
             rest = folds[folds != fold] if len(folds) > 1 else folds
             for label, index in pick(options, rest, share * float(alarms[rest].sum())).items():
                 totals[label] += options[label].missed[index, fold], options[label].alarms[index, fold]
-        counts = {label: (int(missed), int(false)) for label, (missed, false) in totals.items()}
-        if sum(false for _, false in counts.values()) <= alarms.sum():
+        tightened = Tightened(pick, share, {label: (int(m), int(a)) for label, (m, a) in totals.items()})
+        if tightened.alarms <= alarms.sum():
             break
-    return share, counts
+    return tightened
 
 
-def pick(options: Mapping[str, Options], folds: Counts, alarms: float) -> dict[str, int]:
-    """Which setting a label takes: of no more than `alarms` on these folds in all, else of the fewest there are."""
+def pick_together(options: Mapping[str, Options], folds: Counts, alarms: float) -> dict[str, int]:
+    """One setting for all labels: of no more than `alarms` on these folds, else of the fewest there are; of equal ones
+    the middle one, which is farthest from both mistakes."""
+    missed = np.sum([of.missed[:, folds].sum(axis=1) for of in options.values()], axis=0)
+    false = np.sum([of.alarms[:, folds].sum(axis=1) for of in options.values()], axis=0)
+    over = np.maximum(false - alarms, 0)
+    best = np.lexsort((false, missed, over))[0]
+    equal = np.flatnonzero((missed == missed[best]) & (false == false[best]) & (over == over[best]))
+    return dict.fromkeys(options, int(equal[len(equal) // 2]))
+
+
+def pick_apart(options: Mapping[str, Options], folds: Counts, alarms: float) -> dict[str, int]:
+    """A setting for each label: of no more than `alarms` on these folds in all, else of the fewest there are."""
     missed = {label: of.missed[:, folds].sum(axis=1) for label, of in options.items()}
     false = {label: of.alarms[:, folds].sum(axis=1) for label, of in options.items()}
     for price in PRICES:
@@ -162,11 +197,13 @@ def _expected(
     return {
         "hours": hours,
         "events": total,
+        "false_alarms": false,
         **shares_of(total - missed, total, false, hours),
         "delay_s": heard["delay_s"],
         "per_label": {
             label: {
                 "events": events[label],
+                "false_alarms": counts[label][1],
                 **shares_of(events[label] - counts[label][0], events[label], counts[label][1], hours),
                 "delay_s": heard["per_label"][label]["delay_s"],
             }
