@@ -24,7 +24,7 @@ KEYWORDS = 12
 OTHERS = 4
 NOISES = ("background_noise/exercise_bike.flac", "background_noise/doing_the_dishes.flac")
 NOISE_RMS = 0.01
-SNR_DB = (8.0, 20.0)
+SNR_DB = (12.0, 24.0)
 SUBJECT = "s22"
 
 
