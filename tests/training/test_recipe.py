@@ -44,6 +44,18 @@ def test_every_recipe_that_ships_can_be_read(path: Path) -> None:
         ({"batch": "4\nlearning_rate = -1.0"}, "training.learning_rate: -1"),
         ({"chunk_frames": "50\n[detector]\nthreshold = 2.0"}, "detector.yes: threshold is 2.0"),
         ({"chunk_frames": "50\n[detector]\nthreshold = 0.2\nrelease = 0.4"}, "release is 0.4"),
+        ({"chunk_frames": "50\n[detector]\nfalse_alarms_per_hour = 0.0"}, "0 false alarms an hour (false_alarms_per"),
+        (
+            {"chunk_frames": "50\n[detector]\nlabel_false_alarms_per_hour = { yes = 1.0 }"},
+            "detector.false_alarms_per_hour: is missing",
+        ),
+        (
+            {
+                "chunk_frames": "50\n[detector]\nfalse_alarms_per_hour = 1.0\n"
+                "label_false_alarms_per_hour = { maybe = 1.0 }"
+            },
+            "detector.labels: maybe: none of data.labels",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(change: dict[str, str], said: str) -> None:

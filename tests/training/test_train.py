@@ -38,6 +38,18 @@ def test_a_recipe_and_recordings_become_a_model_that_opens(tmp_path: Path, text:
     assert "CC BY 4.0" in written
 
 
+@pytest.mark.parametrize("text", [SOUND, MOTION], ids=["sound", "motion"])
+def test_a_budget_of_false_alarms_chooses_the_triggers_and_says_what_to_expect(tmp_path: Path, text: str) -> None:
+    model, said = run(f"{text}\n[detector]\nfalse_alarms_per_hour = 60.0\n", tmp_path)
+    expected = model.card.metrics["dev streams"]
+    assert expected["budget_false_alarms_per_hour"] == 60.0
+    low, high = expected["false_alarms_per_hour_interval"]
+    assert low <= expected["false_alarms_per_hour"] <= high
+    assert {trigger.release / trigger.threshold for trigger in model.card.detector.values()} != {0.5}
+    assert "dev streams: " in said
+    assert "false alarms per hour" in (tmp_path / "small.md").read_text()
+
+
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     digests = []
     for seed in (5, 5, 6):

@@ -138,8 +138,13 @@ class Training(Section, frozen=True):
 
 
 class Detector(Section, frozen=True):
-    """When posteriors become detections (the daemon's `Detector`): figures for every label, and exceptions."""
+    """When posteriors become detections (the daemon's `Detector`): figures for every label, and exceptions.
 
+    Where a budget is given, the figures are chosen within it on development streams instead.
+    """
+
+    false_alarms_per_hour: float | None = None  # the budget of all labels together
+    label_false_alarms_per_hour: dict[str, float] = {}  # labels with a budget of their own
     threshold: float = 0.6  # smoothed posterior at which a label starts
     release: float = 0.3  # ... and below which it ends
     smoothing_s: float = 0.1
@@ -352,6 +357,19 @@ def _detector_faults(recipe: Recipe) -> list[str]:
     faults = [
         f"detector.{label}: {fault}" for label, trigger in recipe.triggers.items() for fault in trigger_faults(trigger)
     ]
-    if unknown := sorted(set(recipe.detector.labels) - set(recipe.data.labels)):
+    d = recipe.detector
+    if unknown := sorted({*d.labels, *d.label_false_alarms_per_hour} - set(recipe.data.labels)):
         faults.append(f"detector.labels: {', '.join(unknown)}: none of data.labels; name those")
+    budgets = {"false_alarms_per_hour": d.false_alarms_per_hour, **d.label_false_alarms_per_hour}
+    faults += [
+        f"detector: {rate:g} false alarms an hour ({name}); must be above 0, since none at all cannot be promised"
+        for name, rate in budgets.items()
+        if rate is not None and not rate > 0
+    ]
+    if d.false_alarms_per_hour is None and d.label_false_alarms_per_hour:
+        faults.append(
+            "detector.false_alarms_per_hour: is missing; say the budget of the labels without one of their own"
+        )
+    if d.false_alarms_per_hour is not None and d.labels:
+        faults.append("detector.labels: cannot be kept and chosen within false_alarms_per_hour; leave out either")
     return faults

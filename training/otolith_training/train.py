@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from otolith.inference.card import Trigger
 from otolith.inference.model import Model
+from otolith.inference.stream import Stream
 from otolith.recordings import load_audio
 from otolith_training.data.datasets import Clip, Run
-from otolith_training.data.material import list_clips, list_runs
-from otolith_training.fit import Fitted, fit
+from otolith_training.data.material import list_clips, list_runs, load_rows, load_sound
+from otolith_training.fit import Fitted, clip_composer, fit, rehearsal_streams
+from otolith_training.measure.choose import choose
+from otolith_training.measure.composed import compose_tracks
+from otolith_training.measure.decisions import hear
 from otolith_training.measure.evaluate import measure
+from otolith_training.measure.intervals import hours_for
 from otolith_training.measure.tables import to_markdown
+from otolith_training.measure.tracks import tracks_of_labels
 from otolith_training.network.cards import make_card
 from otolith_training.network.export import export
-from otolith_training.recipe import Recipe, Rows, read_recipe
+from otolith_training.recipe import Clips, Recipe, Rows, read_recipe
 
-KEPT = ("clips", "rows", "accuracy", "macro_f1", "per_label")
+KEPT = (
+    "clips", "rows", "accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval", "interval_over", "delay_s",
+    "per_label",
+)  # fmt: skip
+CHOICE_STREAMS = 16
+CHOICE_SEED = 11  # other streams than those that chose the epoch
+MOST_HOURS = 12.0  # streams are composed of a few minutes of held-out sound: more hours of it tell little more
 
 
 def train(recipe_path: Path, data: Path, out: Path | None, seed: int | None, console: Console) -> Model:
@@ -52,6 +65,13 @@ def finish(recipe: Recipe, text: str, data: Path, out: Path, fitted: Fitted, con
     unmeasured = out.with_suffix(".unmeasured.onnx")
     try:
         model = export(fitted.network, card, examples, unmeasured)
+        streams = {name.removeprefix("stream_"): v for name, v in fitted.metrics.items() if name.startswith("stream_")}
+        if recipe.detector.false_alarms_per_hour is not None:
+            triggers, streams = choose_triggers(model, recipe, data, items)
+            card = msgspec.structs.replace(card, detector=triggers)
+            console.print(
+                f"dev streams: {streams['missed']:.1%} missed at {streams['false_alarms_per_hour']:.2g} an hour"
+            )
         for split in ("dev", "test"):
             chosen: Any = [item for item in items if item.split == split]
             if chosen:
@@ -60,7 +80,6 @@ def finish(recipe: Recipe, text: str, data: Path, out: Path, fitted: Fitted, con
                 console.print(f"{split}: accuracy {told['accuracy']:.1%}, macro-F1 {told['macro_f1']:.3f}")
     finally:
         unmeasured.unlink(missing_ok=True)
-    streams = {name.removeprefix("stream_"): v for name, v in fitted.metrics.items() if name.startswith("stream_")}
     if streams:
         metrics["dev streams"] = streams
     model = export(fitted.network, msgspec.structs.replace(card, metrics=metrics), examples, out)
@@ -68,6 +87,27 @@ def finish(recipe: Recipe, text: str, data: Path, out: Path, fitted: Fitted, con
     out.with_suffix(".md").write_text(to_markdown(model.card, size), encoding="utf-8")
     console.print(f"wrote {out} ({size / 1000:.0f} kB, {model.identity}) and its card {out.with_suffix('.md')}")
     return model
+
+
+def choose_triggers(
+    model: Model, recipe: Recipe, data: Path, items: Sequence[Clip] | Sequence[Run]
+) -> tuple[dict[str, Trigger], dict[str, Any]]:
+    """Triggers within the recipe's budget, chosen on development streams, and what to expect of them."""
+    d = recipe.detector
+    budget = d.false_alarms_per_hour or 0.0
+    if isinstance(recipe.streams, Clips):
+        sound = load_sound(recipe, [item for item in items if isinstance(item, Clip)], data, "dev")
+        settings = rehearsal_streams(recipe.streams)
+        frames = round(model.card.frame_rate * 2)
+        composer = clip_composer(recipe, sound, settings, CHOICE_STREAMS, frames, CHOICE_SEED)
+        tracks = compose_tracks(model, composer, min(MOST_HOURS, 2 * hours_for(budget)))
+    else:
+        rows = load_rows(recipe, [item for item in items if isinstance(item, Run)], "dev")
+        names = [[recipe.all_labels[label] for label in labels] for labels in rows.labels]
+        heard = [(run.name, hear(Stream(model), run.values)) for run in rows.runs]
+        tracks = tracks_of_labels(model.card, [(*of, labels) for of, labels in zip(heard, names, strict=True)])
+    triggers, expected = choose(tracks, model.card, budget, d.label_false_alarms_per_hour)
+    return triggers, {"budget_false_alarms_per_hour": budget, **expected}
 
 
 def _examples(recipe: Recipe, items: list[Clip] | list[Run]) -> list[NDArray[np.float32]]:

@@ -65,8 +65,16 @@ def _summary(card: Card, size_bytes: int) -> list[str]:
 def _figures(split: str, figures: Mapping[str, Any]) -> list[str]:
     lines = [f"### {split}", "", "| what | figure |", "| --- | --- |"]
     plain = {name: value for name, value in figures.items() if isinstance(value, int | float | str)}
-    lines += [f"| {name.replace('_', ' ')} | {_told(name, value)} |" for name, value in plain.items()]
-    if per_label := figures.get("per_label"):
+    for name, value in plain.items():
+        interval = figures.get(f"{name}_interval")
+        sure = f" ({_told(name, interval[0])} to {_told(name, interval[1])})" if interval else ""
+        lines.append(f"| {name.replace('_', ' ')} | {_told(name, value)}{sure} |")
+    if (delay := figures.get("delay_s")) and delay["median"] is not None:
+        lines.append(f"| delay, median and 95th | {delay['median']:.2f} s, {delay['p95']:.2f} s |")
+    if over := figures.get("interval_over"):
+        lines.append(f"| intervals (95 %) over | {over['count']} {over['unit']}s |")
+    per_label = figures.get("per_label")
+    if per_label and all("precision" in of for of in per_label.values()):
         lines += ["", "| label | precision | recall | F1 | support |", "| --- | --- | --- | --- | --- |"]
         for label, of in per_label.items():
             told = " | ".join(f"{of[key]:.3f}" for key in ("precision", "recall", "f1"))
