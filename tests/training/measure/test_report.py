@@ -58,7 +58,7 @@ def test_a_page_of_clips_holds_its_figures_plots_and_players_and_asks_for_nothin
     assert tags.counts["svg"] >= 2
     assert "script" not in tags.counts
     assert all(target.startswith(("data:", "#")) for target in tags.refers)
-    assert not re.search(r"url\((?!#)|@import", page)
+    assert not re.search(r"url\((?!#)|@import|://", page)
 
 
 def test_a_page_of_long_recordings_has_the_curve_and_the_soak_and_the_other_model(words: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from otolith_training.measure.report import comparison_rows, percent, percents, point_cells, soak_cells
+from otolith_training.measure.report import FEW, comparison_rows, percent, percents, point_cells, soak_cells
 from otolith_training.measure.tables import print_figures
 
 POINT = ("missed (95 %)", "false alarms", "an hour (95 %)", "delay, median / 95th")
@@ -25,7 +25,8 @@ def print_evaluation(figures: Mapping[str, Any], console: Console) -> None:
         accuracy, macro_f1 = figures["accuracy_interval"], figures["macro_f1_interval"]
         console.print(
             f"95 %: accuracy {percents(accuracy)}, macro-F1 {macro_f1[0]:.3f} to {macro_f1[1]:.3f} "
-            f"(over {over['count']} {over['unit']}s)"
+            f"(over {over['count']} {over['unit']}s"
+            + (", too few for an interval as wide as it should be)" if over["count"] < FEW else ")")
         )
         if (delay := figures.get("delay_s")) and delay["median"] is not None:
             console.print(

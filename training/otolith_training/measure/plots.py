@@ -252,8 +252,7 @@ def _svg(figure: Figure, title: str) -> str:
     out = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": title}):
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    head, tag, rest = out.getvalue().partition("<svg ")
-    del head  # the declaration of a file of its own
-    attributes, end, body = rest.partition(">")
-    attributes = re.sub(r'\b(width|height)="[^"]*" ?', "", attributes)
-    return f'{tag}role="img" {attributes}{end}{body}'
+    attributes, end, body = out.getvalue().partition("<svg ")[2].partition(">")
+    attributes = re.sub(r'\b(width|height|xmlns(:\w+)?)="[^"]*" ?', "", attributes)  # a page knows what an SVG is
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    return f'<svg role="img" {attributes}{end}{body}'

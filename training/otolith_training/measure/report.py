@@ -20,6 +20,7 @@ from otolith_training.measure.exhibits import Exhibits, Mistake
 Floats = NDArray[np.float32]
 
 WAVE_COLUMNS = 120
+FEW = 10  # clusters, of which a bootstrap cannot draw much that is new
 
 
 def write_report(path: Path, figures: Mapping[str, Any], exhibits: Exhibits) -> None:
@@ -252,6 +253,8 @@ def _wave(sound: Floats) -> str:
 def _footnote(figures: Mapping[str, Any]) -> str:
     long = "Shares: Clopper and Pearson; rates: Garwood. An alarm counts wherever it happens, over all hours heard. "
     apart = "Intervals: percentile bootstrap, drawing whole speakers or subjects where they are known. "
+    if "interval_over" in figures and figures["interval_over"]["count"] < FEW:
+        apart += f"From fewer than {FEW} of them such intervals are too narrow. "
     kind = long if "curve" in figures else apart
     return f"<footer>{kind}All figures are those of <code>otolith evaluate --json</code>.</footer>"
 

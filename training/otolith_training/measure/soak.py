@@ -34,7 +34,8 @@ from otolith_training.recipe import Recipe
 Floats = NDArray[np.float32]
 
 MINUTES = (0.0, 1.0, 10.0, 60.0)
-PAUSE_S = 0.5  # of silence behind warming sound: a word that broke off must be over before the next is judged
+PAUSE_S = 0.5  # of silence behind warming sound: a word at its end must be over before the next is judged
+PIECE_S = 5.0  # of a long recording
 
 
 def soak(
@@ -103,12 +104,13 @@ def soak_long(
 
 
 def warmed(model: Model, sounds: Iterator[Floats], minutes: Sequence[float]) -> Iterator[tuple[float, Stream]]:
-    """A stream that has heard so many minutes of `sounds`, and (of audio) a pause; `minutes` rise."""
+    """A stream that has heard at least so many minutes of `sounds`, each to its end, and (of audio) a pause; `minutes`
+    rise. Broken off, a run would leave a body in mid-turn that sits in the next row."""
     stream = Stream(model)
     card = model.card
     for minute in minutes:
-        while (left := round(minute * 60 * card.sample_rate) - stream.received) > 0:
-            stream.push(next(sounds)[:left])
+        while stream.received < round(minute * 60 * card.sample_rate):
+            stream.push(next(sounds))
         ready = stream.fork()
         if card.kind == "audio" and minute:
             ready.push(np.zeros(round(PAUSE_S * card.sample_rate), np.float32))
@@ -135,6 +137,8 @@ def _sounds(items: Sequence[Clip | Run], card: Card) -> Iterator[Floats]:
 def _recorded(recordings: Sequence[Recording], card: Card) -> Iterator[Floats]:
     """The recordings' sound in seeded order, again and again."""
     random = np.random.default_rng(SEED)
+    piece = round(PIECE_S * card.sample_rate)
     while True:
         for index in random.permutation(len(recordings)).tolist():
-            yield from read_blocks(recordings[index].path, card)
+            for block in read_blocks(recordings[index].path, card):
+                yield from np.split(block, range(piece, len(block), piece))
