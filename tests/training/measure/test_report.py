@@ -79,6 +79,18 @@ def test_a_page_of_long_recordings_has_the_curve_and_the_soak_and_the_other_mode
     assert json.loads(json.dumps(figures)) == figures
 
 
+def test_recordings_that_hold_no_event_are_told_by_their_false_alarms(words: Path, tmp_path: Path) -> None:
+    data = tmp_path / "quiet"
+    data.mkdir()
+    soundfile.write(data / "room.wav", np.zeros(3 * 16000, np.float32), 16000)
+    (data / "events.csv").write_text("file,start,end,label\n")
+    figures = evaluate(words, data, soaked=True, other=words, report=tmp_path / "page.html")
+    assert (figures["events"], figures["at_card"]["missed"]) == (0, None)
+    assert [row["minutes"] for row in figures["soak"]] == [0, 1, 10, 60]
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "false alarms an hour" in page
+
+
 def test_no_string_of_the_data_becomes_part_of_the_page() -> None:
     labels = [HOSTILE, "_background_"]
     figures = {

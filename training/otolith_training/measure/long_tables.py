@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from otolith_training.measure.report import FEW, comparison_rows, percent, percents, point_cells, soak_cells
+from otolith_training.measure.report import FEW, comparison_rows, percent, percents, point_cells, soak_table
 from otolith_training.measure.tables import print_figures
 
 POINT = ("missed (95 %)", "false alarms", "an hour (95 %)", "delay, median / 95th")
@@ -34,13 +34,7 @@ def print_evaluation(figures: Mapping[str, Any], console: Console) -> None:
                 f"{percent(delay['missed'])} of {delay['changes']} never"
             )
     if "soak" in figures:
-        key = "accuracy" if "accuracy" in figures["soak"][0] else "missed"
-        _print(
-            "the same test after carried state",
-            ("state carried", key, "against fresh"),
-            soak_cells(figures["soak"]),
-            console,
-        )
+        _print("the same test after carried state", *soak_table(figures["soak"]), console)
     if "compare" in figures:
         compared = figures["compare"]
         head = ("", figures["model"], compared["model"], "difference (95 %)")

@@ -107,8 +107,9 @@ def _at_target(
     figures = point({label: found[index] for label, found in swept.items()}, at, hours)
     if not supported:
         count = figures["false_alarms"]
+        bound = rate_bound(count, hours)
         told["note"] = (
-            f"{count} in {hours:.2f} h only bounds the rate under {rate_bound(count, hours):.2g} an hour (95 %); "
+            f"{count} in {hours:.2f} h only bounds the rate under {bound:.{2 if bound < 100 else 3}g} an hour (95 %); "
             f"{target:g} an hour needs {hours_for(target):.1f} h without one"
         )
     return {**told, "shift": shift, **figures}

@@ -118,17 +118,15 @@ def groups(per_group: Mapping[str, Mapping[str, Any]], overall: float) -> str:
 
 
 @styled
-def soak(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The figure after so many minutes of carried state, with its interval."""
-    key = "accuracy" if "accuracy" in rows[0] else "missed"
-    told = [row for row in rows if row[key] is not None]
+def soak(rows: Sequence[Mapping[str, Any]], key: str) -> str:
+    """The figure of that key after so many minutes of carried state, with its interval."""
     figure, axes = _begin(7.6, 2.4)
-    values = 100 * np.array([row[key] for row in told])
-    low, high = 100 * np.array([row[f"{key}_interval"] for row in told]).T
-    places = range(len(told))
+    values = 100 * np.array([row[key] for row in rows])
+    low, high = 100 * np.array([row[f"{key}_interval"] for row in rows]).T
+    places = range(len(rows))
     axes.errorbar(places, values, [values - low, high - values], fmt="o-", color=BLUE, capsize=4, linewidth=1.6)
-    axes.set_xticks(places, [f"{row['minutes']:g} min" if row["minutes"] else "fresh" for row in told])
-    axes.set_xlim(-0.4, len(told) - 0.6)
+    axes.set_xticks(places, [f"{row['minutes']:g} min" if row["minutes"] else "fresh" for row in rows])
+    axes.set_xlim(-0.4, len(rows) - 0.6)
     axes.set_ylabel(f"{key}, %")
     axes.grid(True, axis="y")
     return _svg(figure, "the same test after carried state")
@@ -156,7 +154,7 @@ def timeline(strip: Strip) -> str:
 def _draw_spans(axes: Axes, strip: Strip, colours: Mapping[str, str], length_s: float) -> None:
     letter = length_s / 120  # about as wide as one is
     for row, spans in ((1, strip.truth), (0, strip.detected)):
-        following = [start for _, start, _ in spans[1:]] + [length_s]
+        following = [*(start for _, start, _ in spans[1:]), length_s][: len(spans)]
         for (label, start, end), room_until in zip(spans, following, strict=True):
             colour, width = colours.get(label, QUIET), (len(label) + 1) * letter
             axes.barh(

@@ -155,36 +155,38 @@ def point_cells(point: Mapping[str, Any]) -> list[str]:
         return ["", "", "", ""]
     delay = point["delay_s"]
     missed = "–" if point["missed"] is None else f"{percent(point['missed'])} ({percents(point['missed_interval'])})"
-    low, high = point["false_alarms_per_hour_interval"]
     return [
         missed,
         f"{point['false_alarms']:,}",
-        f"{point['false_alarms_per_hour']:.2f} ({low:.2f} to {high:.2f})",
+        _rate(point),
         f"{delay['median']:.2f} / {delay['p95']:.2f} s" if delay else "–",
     ]
 
 
 def _soaked(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    cells = soak_cells(rows)
-    if not cells:
-        return []
     key = "accuracy" if "accuracy" in rows[0] else "missed"
-    table = _table(["state carried for", key, "against fresh"], cells)
-    return [f"<section><h2>The same test after carried state</h2>{plots.soak(rows)}{table}</section>"]
+    plot = plots.soak(rows, key) if rows[0][key] is not None else ""
+    table = _table(*soak_table(rows))
+    return [f"<section><h2>The same test after carried state</h2>{plot}{table}</section>"]
 
 
-def soak_cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """A soak as rows of: how long, the figure with its interval, the difference from a fresh start."""
-    key = "accuracy" if "accuracy" in rows[0] else "missed"
-    return [
-        [
-            f"{row['minutes']:g} min" if row["minutes"] else "fresh",
-            f"{percent(row[key])} ({percents(row[f'{key}_interval'])})",
-            _difference(row) if row["minutes"] else "",
-        ]
-        for row in rows
-        if row[key] is not None
-    ]
+def soak_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """A soak's head, and its rows: how long, the figure with its interval, the difference from a fresh start."""
+    apart = "accuracy" in rows[0]
+    key = "accuracy" if apart else "missed"
+    cells = []
+    for row in rows:
+        known = row[key] is not None
+        told = f"{percent(row[key])} ({percents(row[f'{key}_interval'])})" if known else "–"
+        difference = _difference(row) if known and row["minutes"] else ""
+        minutes = f"{row['minutes']:g} min" if row["minutes"] else "fresh"
+        cells.append([minutes, told, difference, *([] if apart else [_rate(row)])])
+    return ["state carried for", key, "against fresh", *([] if apart else ["false alarms an hour"])], cells
+
+
+def _rate(point: Mapping[str, Any]) -> str:
+    low, high = point["false_alarms_per_hour_interval"]
+    return f"{point['false_alarms_per_hour']:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _compared(compared: Mapping[str, Any], figures: Mapping[str, Any]) -> list[str]:
@@ -200,9 +202,11 @@ def comparison_rows(compared: Mapping[str, Any]) -> list[list[str]]:
             of = compared[name]
             rows.append([name.replace("_f1", "-F1"), percent(of["one"]), percent(of["other"]), _difference(of)])
     for point in compared.get("points", ()):
+        told = "as shipped" if point["target"] is None else f"at most {point['target']:g} an hour"
         if point["events"]:
-            told = "as shipped" if point["target"] is None else f"at most {point['target']:g} an hour"
             rows.append([f"missed, {told}", percent(point["one"]), percent(point["other"]), _difference(point)])
+        if point["target"] is None:
+            rows.append([f"false alarms, {told}", *(f"{count:,}" for count in point["false_alarms"]), ""])
     return rows
 
 
