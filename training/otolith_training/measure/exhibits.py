@@ -153,7 +153,7 @@ def _mistake(recording: Recording, card: Card, title: str, detail: str, start: i
     sound = None
     if card.kind == "audio":
         sound = cut(recording, card, max(0, start - margin), end + margin)
-    return Mistake(title, f"{detail} · {recording.name} at {max(0, start) / card.sample_rate:.1f} s", sound)
+    return Mistake(title, f"{detail} · {recording.name}, until {end / card.sample_rate:.1f} s", sound)
 
 
 def cut(recording: Recording, card: Card, start: int, end: int) -> Floats:
