@@ -212,6 +212,14 @@ def fingerprint(files: Mapping[str, Path]) -> str:
     return f"sha256:{total.hexdigest()}"
 
 
+def fingerprints(files: Mapping[str, Path]) -> dict[str, str]:
+    """Fingerprints, and the packed file each is of, or "" for all plain files together: packed ones are sets alone."""
+    plain = {name: path for name, path in files.items() if path.suffix != ".npz"}
+    found = {fingerprint(plain): ""} if plain else {}
+    packed = sorted(name for name in files if name not in plain)
+    return found | {fingerprint({name: files[name]}): name for name in packed}
+
+
 def _plain_run(path: Path, channels: Sequence[str], sample_rate: float, row: Mapping[str, str]) -> Run:
     recording = read_sensor(path)
     rate = recording.rate

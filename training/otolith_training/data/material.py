@@ -22,6 +22,7 @@ from otolith_training.data.datasets import (
     Split,
     assign_splits,
     fingerprint,
+    fingerprints,
     hashed_split,
     map_label,
     read_clips,
@@ -125,12 +126,11 @@ def load_rows(recipe: Recipe, runs: Sequence[Run], split: Split) -> RowSet:
 def describe_sets(recipe: Recipe, items: Sequence[Clip] | Sequence[Run], data: Path) -> list[DataSet]:
     """The sets as they stand on the card; packed files stand there one by one, as they may be brought one by one."""
     d = recipe.data
-    sets = []
     files = {item.path.relative_to(data / d.path).as_posix(): item.path for item in items}
-    for name, path in sorted((n, p) for n, p in files.items() if p.suffix == ".npz"):
-        sets.append(DataSet(f"{d.name} ({name})", d.licence, d.attribution, fingerprint({name: path})))
-    if plain := {name: path for name, path in files.items() if path.suffix != ".npz"}:
-        sets.insert(0, DataSet(d.name, d.licence, d.attribution, fingerprint(plain)))
+    sets = [
+        DataSet(f"{d.name} ({packed})" if packed else d.name, d.licence, d.attribution, found)
+        for found, packed in fingerprints(files).items()
+    ]
     for b in d.backgrounds:
         found = {path.relative_to(data / b.path).as_posix(): path for path in _background_files(b, data)}
         sets.append(DataSet(b.name, b.licence, b.attribution, fingerprint(found)))

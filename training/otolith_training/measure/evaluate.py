@@ -15,7 +15,7 @@ from otolith_training.data.datasets import (
     Clip,
     Run,
     assign_splits,
-    fingerprint,
+    fingerprints,
     read_clips,
     read_manifest,
     read_runs,
@@ -132,11 +132,12 @@ def choose(card: Card, recipe: Recipe, data: Path, split: str | None) -> tuple[l
     """The recordings to measure on, and the name of their split."""
     d = recipe.data
     known = _is_known(card, recipe, data)
-    columns = (d.label_column, d.group_column) if known else ("label", "")
+    rule = d if known else None
+    layout = (d.label_column, d.group_column, d.files) if known else ("label", "", [])
     if card.kind == "audio":
-        return _choose(read_clips(data, *columns), d if known else None, data, split)
+        return _choose(read_clips(data, *layout), rule, data, split)
     names = [channel.name for channel in card.channels]
-    return _choose(read_runs(data, names, card.sample_rate, *columns), d if known else None, data, split)
+    return _choose(read_runs(data, names, card.sample_rate, *layout), rule, data, split)
 
 
 def measure(
@@ -160,21 +161,18 @@ def _choose(items: list[Any], rule: Data | None, data: Path, split: str | None) 
 
 def _is_known(card: Card, recipe: Recipe, data: Path) -> bool:
     """Whether the model learned from this very set."""
+    d = recipe.data
+    layout = (d.label_column, d.group_column, d.files)
     learned = {entry.fingerprint for entry in card.data}
-    if card.kind == "audio":
-        try:
-            clips = read_clips(data, recipe.data.label_column, recipe.data.group_column, recipe.data.files)
-        except OtolithError:
-            return False
-        return fingerprint({clip.name: clip.path for clip in clips}) in learned
-    if data.is_file():
-        return fingerprint({data.name: data}) in learned
-    paths = sorted(path for path in data.glob("**/*") if path.suffix == ".npz")
-    if paths:
-        return all(fingerprint({path.relative_to(data).as_posix(): path}) in learned for path in paths)
-    names = [channel.name for channel in card.channels]
     try:
-        runs = read_runs(data, names, card.sample_rate, recipe.data.label_column, recipe.data.group_column)
+        if card.kind == "audio":
+            files = {clip.name: clip.path for clip in read_clips(data, *layout)}
+        elif data.is_file():
+            files = {data.name: data}
+        else:
+            names = [channel.name for channel in card.channels]
+            runs = read_runs(data, names, card.sample_rate, *layout)
+            files = {run.path.relative_to(data).as_posix(): run.path for run in runs}
     except OtolithError:
         return False
-    return fingerprint({run.path.relative_to(data).as_posix(): run.path for run in runs}) in learned
+    return all(found in learned for found in fingerprints(files))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -16,15 +16,20 @@ def print_figures(figures: Mapping[str, Any], console: Console) -> None:
     unit = "clips" if "clips" in figures else "rows"
     console.print(f"{figures['model']} on {figures['data']}, split {figures['split']}, {figures[unit]:,} {unit}")
     console.print(f"accuracy {figures['accuracy']:.1%}   macro-F1 {figures['macro_f1']:.3f}")
-    labels = figures["confusion"]["labels"]
-    table = Table("label", *(("precision", "recall", "F1", unit)), title="heard as: columns on the right")
-    for label in labels:
-        table.add_column(label, justify="right")
-    for label, row in zip(labels, figures["confusion"]["matrix"], strict=True):
+    table = Table("label", unit, "precision", "recall", "F1", "taken for")
+    for label, row in zip(figures["confusion"]["labels"], figures["confusion"]["matrix"], strict=True):
         of = figures["per_label"][label]
-        told = [f"{of[key]:.3f}" for key in ("precision", "recall", "f1")]
-        table.add_row(label, *told, str(of["support"]), *(str(count) if count else "·" for count in row))
+        if of["support"]:
+            told = [f"{of[key]:.3f}" for key in ("precision", "recall", "f1")]
+            table.add_row(label, f"{of['support']:,}", *told, _taken_for(label, row, figures["confusion"]["labels"]))
     console.print(table)
+
+
+def _taken_for(label: str, row: Sequence[int], labels: Sequence[str]) -> str:
+    """What a label was mistaken for, the commonest first."""
+    others = sorted(((count, other) for count, other in zip(row, labels, strict=True) if other != label), reverse=True)
+    told = [f"{other} {count:,}" for count, other in others if count]
+    return ", ".join(told[:3]) + (", ..." if len(told) > 3 else "")
 
 
 def to_markdown(card: Card, size_bytes: int) -> str:
@@ -78,7 +83,8 @@ def _figures(split: str, figures: Mapping[str, Any]) -> list[str]:
         lines += ["", "| label | precision | recall | F1 | support |", "| --- | --- | --- | --- | --- |"]
         for label, of in per_label.items():
             told = " | ".join(f"{of[key]:.3f}" for key in ("precision", "recall", "f1"))
-            lines.append(f"| {label} | {told} | {of['support']:,} |")
+            if of["support"]:
+                lines.append(f"| {label} | {told} | {of['support']:,} |")
     return [*lines, ""]
 
 
