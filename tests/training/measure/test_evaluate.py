@@ -15,6 +15,7 @@ from otolith.errors import OtolithError, UsageError
 from otolith.inference.card import Trigger
 from otolith_training.cli import evaluate as command
 from otolith_training.data.composer import Spoken
+from otolith_training.data.datasets import read_runs
 from otolith_training.data.material import describe_sets, list_runs
 from otolith_training.measure.decide import decide
 from otolith_training.measure.evaluate import evaluate
@@ -23,8 +24,10 @@ from otolith_training.measure.streams import listen
 from otolith_training.network.cards import make_card
 from otolith_training.network.export import export
 from otolith_training.network.network import Network, make_network
+from otolith_training.recipe import parse_recipe
 from tests.training.small import DATA, MOTION, SOUND, motion_recipe, random_scaling, sound_recipe
 
+LABELS_OF_MOTION = ["SEATED", "STANDING_UP", "WALKING", "TURNING"]
 LABELS = ["yes", "no", "_unknown_", "_background_"]
 
 
@@ -65,6 +68,31 @@ def test_rows_of_a_set_that_the_model_does_not_know_are_all_told(motion: Path, t
     (tmp_path / "new" / "run.csv").write_text("\n".join(text) + "\n")
     figures = evaluate(motion, tmp_path / "new")
     assert (figures["split"], figures["rows"]) == ("all", 199)
+
+
+def test_a_known_set_is_measured_by_the_recipes_files_alone(tmp_path: Path) -> None:
+    data = tmp_path / "motion"
+    data.mkdir()
+    names = ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
+    runs = read_runs(DATA / "motion", names, 100.0)
+    for device in ("watch", "phone"):
+        np.savez(
+            data / f"{device}.npz",
+            X=np.concatenate([run.values for run in runs]),
+            y=np.concatenate([[LABELS_OF_MOTION.index(label) for label in run.labels] for run in runs]),
+            offsets=np.array([0, 600, 1200, 1800]),
+            subject=np.array([run.group for run in runs]),
+            labels=np.array(LABELS_OF_MOTION),
+            channels=np.array(names),
+        )
+    text = MOTION.replace('path = "motion"', 'path = "motion"\nfiles = ["watch.npz"]')
+    recipe = parse_recipe(text, "small.toml")
+    card = make_card(recipe, text, describe_sets(recipe, list_runs(recipe, tmp_path), tmp_path))
+    export(random_scaling(make_network(recipe)), card, [], tmp_path / "motion.onnx")
+    figures = evaluate(tmp_path / "motion.onnx", data)
+    assert (figures["split"], figures["rows"]) == ("test", 600)
+    assert evaluate(tmp_path / "motion.onnx", data / "watch.npz")["rows"] == 600
+    assert evaluate(tmp_path / "motion.onnx", data / "phone.npz")["split"] == "all"
 
 
 def test_a_label_that_a_model_lacks_and_cannot_call_unknown_is_an_error(motion: Path, tmp_path: Path) -> None:
