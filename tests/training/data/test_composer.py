@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from otolith_training.data.composer import Chunk, ClipComposer, change_speed, find_word
-from otolith_training.data.material import list_clips, load_rows, load_sound
+from otolith_training.data.composer import Chunk, ClipComposer, Material, Word, change_speed, find_word
+from otolith_training.data.material import SoundSet, list_clips, list_runs, load_rows, load_sound
 from otolith_training.data.prefetch import prefetched
 from otolith_training.data.stitcher import RunStitcher, rotation, three_axis
-from otolith_training.fit import clip_composer, list_runs, rehearsal_streams
+from otolith_training.fit import clip_composer, rehearsal_streams
 from otolith_training.recipe import Clips, Recipe, Runs
 from tests.training.small import DATA, motion_recipe, sound_recipe
 
@@ -73,6 +73,18 @@ def test_a_word_is_found_where_its_clip_is_loud(clips: list[NDArray[np.float32]]
     assert 0.1 < (end - start) / 16000 < 1.0
     energy = np.square(samples)
     assert energy[start:end].sum() > 0.9 * energy.sum()
+
+
+def test_a_clip_of_any_length_can_be_placed(clips: list[NDArray[np.float32]]) -> None:
+    recipe = sound_recipe()
+    assert isinstance(recipe.streams, Clips)
+    long = Word(np.concatenate(clips), 1000, 140_000, YES)
+    short = Word(clips[0][:200], 0, 200, 1)
+    sound = SoundSet(Material([[long], [short], [], []], [clips[1]], []), [])
+    composer = clip_composer(recipe, sound, recipe.streams, streams=4, frames=25, seed=0)
+    spoken = [word for _ in range(40) for word in composer.next().spoken]
+    assert {word.label for word in spoken} == {YES, 1}
+    assert max(word.end - word.start for word in spoken) <= 3 * 16000
 
 
 def test_a_clip_played_faster_is_shorter(clips: list[NDArray[np.float32]]) -> None:

@@ -105,6 +105,7 @@ class ClipComposer:
         self._keywords = [words for index, words in enumerate(material.words) if words and index != targets.unknown]
         unknown = targets.unknown
         self._unknown = material.words[unknown] if unknown is not None else []
+        self._longest = int(LONGEST_S * sample_rate)
         ahead = self._length + (math.ceil((LONGEST_S + 2.0) * sample_rate) // hop_length + 1) * hop_length
         self._sound = np.zeros((streams, ahead), np.float32)
         self._allowed = np.zeros((streams, ahead // hop_length, targets.count), bool)
@@ -212,17 +213,19 @@ class ClipComposer:
         piece = _faded(samples[first:last] * np.float32(gain), int(FADE_S * self._rate))
         if random.random() < self._settings.reverb:
             piece = self._reverberate(piece)
+        piece = piece[: self._longest]
         self._sound[stream, at : at + len(piece)] += piece
-        self._mark(stream, word.label, at + start - first, at + end - first)
-        return last - first
+        self._mark(stream, word.label, at + start - first, at + min(end - first, self._longest))
+        return min(last - first, self._longest)
 
     def _place_whole_clip(self, stream: int) -> None:
         """Place a clip as it is, from the first sample on."""
         word = self._draw_word()
         gain = 10 ** (self._random.normal(0, 5) / 20)
-        self._sound[stream, : len(word.samples)] += word.samples * np.float32(gain)
-        self._mark(stream, word.label, word.start, word.end)
-        self._next_at[stream] = len(word.samples) + self._draw_gap()
+        samples = word.samples[: self._longest]
+        self._sound[stream, : len(samples)] += samples * np.float32(gain)
+        self._mark(stream, word.label, min(word.start, len(samples)), min(word.end, len(samples)))
+        self._next_at[stream] = len(samples) + self._draw_gap()
 
     def _place_negative(self, stream: int, at: int) -> int:
         """Place a sound that is no word, as loud as words are."""
@@ -265,7 +268,7 @@ class ClipComposer:
         tail = random.standard_normal(len(time_s)) * np.exp(-6.9 * time_s / decay_s)
         tail *= 10 ** (random.uniform(-12, 3) / 20) / np.sqrt(np.sum(tail**2) + SILENT)
         tail[0] += 1.0
-        heard: Floats = fftconvolve(piece, tail.astype(np.float32))[: int(LONGEST_S * self._rate)].astype(np.float32)
+        heard: Floats = fftconvolve(piece, tail.astype(np.float32))[: self._longest].astype(np.float32)
         return heard
 
 
