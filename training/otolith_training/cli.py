@@ -1,4 +1,4 @@
-"""`otolith train`, `otolith evaluate` and `otolith synthesize`: arguments in, one call, a few lines out."""
+"""The trainer's commands: arguments in, one call, a few lines out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "otolith_training.cli:evaluate",
     "calibrate": "otolith_training.cli:calibrate",
     "synthesize": "otolith_training.cli:synthesize",
+    "retrain": "otolith_training.cli:retrain",
 }
 
 
@@ -122,3 +123,21 @@ def synthesize(phrase: str, out: Path, count: int, similar: int | None, label: s
     from otolith_training.data.synthesize import synthesize as run
 
     run(phrase, out, count, count if similar is None else similar, label, seed, Console(stderr=True))
+
+
+@click.command(short_help="Teach a model from new recordings.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--add", type=click.Path(path_type=Path), required=True, help="New recordings, laid out as for train.")
+@click.option("--data", type=click.Path(path_type=Path), default=Path(), help="Folder that the old recordings are in.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: MODEL; its parent is kept]")
+@click.option("--force", is_flag=True, help="Take the new model even where it is worse.")
+def retrain(model: Path, add: Path, data: Path, out: Path | None, force: bool) -> None:
+    """Teach MODEL from new recordings, mixed with those it learned from; labels it does not know are added.
+
+    The result is held against its parent on the same held-out recordings, and refused (exit 1) where it is worse.
+    """
+    from rich.console import Console
+
+    from otolith_training.retrain import retrain as run
+
+    run(model, add, data, out, force, Console(stderr=True))

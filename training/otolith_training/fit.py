@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from otolith.errors import OtolithError
 from otolith.inference.card import DataSet
 from otolith_training.data.composer import Chunk, ClipComposer
-from otolith_training.data.material import SoundSet, describe_sets, list_clips, list_runs, load_rows, load_sound
+from otolith_training.data.datasets import Clip, Run
+from otolith_training.data.material import Items, SoundSet, describe_sets, load_rows, load_sound
 from otolith_training.data.prefetch import Composer, prefetched
 from otolith_training.data.stitcher import RunStitcher
 from otolith_training.data.targets import Targets
@@ -61,18 +62,31 @@ class Fitted:
     history: list[Metrics] = field(default_factory=list)
 
 
-def fit(recipe: Recipe, text: str, data: Path, checkpoint: Path, console: Console) -> Fitted:
-    """Train as the recipe asks. Ctrl-C ends it early with the best so far; `checkpoint` always holds that."""
+def fit(
+    recipe: Recipe,
+    text: str,
+    items: Items,
+    data: Path,
+    checkpoint: Path,
+    console: Console,
+    start: Callable[[Network], Network] | None = None,
+) -> Fitted:
+    """Train on `items` as the recipe asks. Ctrl-C ends it early with the best so far; `checkpoint` always holds that.
+
+    `start` makes the weights to begin from, given a fresh network that has its scaling; without it those are drawn.
+    """
     torch.manual_seed(recipe.training.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     started = time.monotonic()
     console.print(f"reading {data / recipe.data.path}")
-    course = make_course(recipe, text, data)
+    course = make_course(recipe, text, items, data)
     network = make_network(recipe).to(device)
     parameters = sum(p.numel() for p in network.parameters())
     console.print(f"{recipe.name}: {len(recipe.all_labels)} labels, {parameters:,} parameters, on {device}")
     with prefetched(course.composer) as chunks:
         scale(network, recipe, [next(chunks) for _ in range(SCALING_CHUNKS)])
+        if start is not None:
+            network = start(network).to(device)
         fitted = _learn(network, recipe, course, chunks, checkpoint, console)
     state = "interrupted" if fitted.interrupted else "trained"
     minutes = (time.monotonic() - started) / 60
@@ -80,11 +94,11 @@ def fit(recipe: Recipe, text: str, data: Path, checkpoint: Path, console: Consol
     return fitted
 
 
-def make_course(recipe: Recipe, text: str, data: Path) -> Course:
+def make_course(recipe: Recipe, text: str, items: Items, data: Path) -> Course:
     """Read the data and make the training streams and the rehearsal. Raises `OtolithError`."""
     training, labels = recipe.training, recipe.all_labels
     if isinstance(recipe.frontend, Rows):
-        runs = list_runs(recipe, data)
+        runs = [item for item in items if isinstance(item, Run)]
         assert not isinstance(recipe.streams, Clips)  # noqa: S101 - the recipe was checked for it
         stitcher = RunStitcher(
             load_rows(recipe, runs, "train"),
@@ -99,7 +113,7 @@ def make_course(recipe: Recipe, text: str, data: Path) -> Course:
         rehearsal = RowRehearsal(load_rows(recipe, runs, "dev"), labels)
         return Course(stitcher, rehearsal, describe_sets(recipe, runs, data))
     assert isinstance(recipe.streams, Clips)  # noqa: S101
-    clips = list_clips(recipe, data)
+    clips = [item for item in items if isinstance(item, Clip)]
     return Course(
         clip_composer(
             recipe,

@@ -16,7 +16,7 @@ from otolith.inference.model import Model
 from otolith.inference.stream import Stream
 from otolith.recordings import load_audio
 from otolith_training.data.datasets import Clip, Run
-from otolith_training.data.material import list_clips, list_runs, load_rows, load_sound
+from otolith_training.data.material import Items, list_items, load_rows, load_sound
 from otolith_training.fit import Fitted, clip_composer, fit, rehearsal_streams
 from otolith_training.measure.choose import choose
 from otolith_training.measure.composed import compose_tracks
@@ -27,7 +27,7 @@ from otolith_training.measure.tables import to_markdown
 from otolith_training.measure.tracks import tracks_of_labels
 from otolith_training.network.cards import make_card
 from otolith_training.network.export import export
-from otolith_training.recipe import Clips, Recipe, Rows, read_recipe
+from otolith_training.recipe import Clips, Recipe, read_recipe
 
 KEPT = (
     "clips", "rows", "accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval", "interval_over", "delay_s",
@@ -45,22 +45,35 @@ def train(recipe_path: Path, data: Path, out: Path | None, seed: int | None, con
         recipe = msgspec.structs.replace(recipe, training=msgspec.structs.replace(recipe.training, seed=seed))
     out = out or Path(f"{recipe.name}.onnx")
     checkpoint = out.with_suffix(".checkpoint.pt")
-    fitted = fit(recipe, text, data, checkpoint, console)
+    items = list_items(recipe, data)
+    fitted = fit(recipe, text, items, data, checkpoint, console)
     if fitted.interrupted:
         console.print(f"interrupted: exporting epoch {fitted.epoch}, which {checkpoint} holds too")
-    return finish(recipe, text, data, out, fitted, console)
+    return finish(recipe, text, items, data, out, fitted, console)
 
 
-def finish(recipe: Recipe, text: str, data: Path, out: Path, fitted: Fitted, console: Console) -> Model:
-    """Export a fitted network, measure the file, and write it again with the figures on its card."""
-    rows = isinstance(recipe.frontend, Rows)
-    items: list[Clip] | list[Run] = list_runs(recipe, data) if rows else list_clips(recipe, data)
+def finish(
+    recipe: Recipe,
+    text: str,
+    items: Items,
+    data: Path,
+    out: Path,
+    fitted: Fitted,
+    console: Console,
+    parents: Sequence[str] = (),
+) -> Model:
+    """Export a fitted network, measure the file, and write it again with the figures on its card.
+
+    `parents` are the models it was retrained from, the first one first.
+    """
     examples = _examples(recipe, items)
     metrics: dict[str, Any] = {
         "parameters": sum(p.numel() for p in fitted.network.parameters()),
         "epochs": fitted.epoch,
         "limits": recipe.limits,
     }
+    if parents:
+        metrics["parents"] = list(parents)
     card = make_card(recipe, text, fitted.sets, metrics, recipe.training.seed)
     unmeasured = out.with_suffix(".unmeasured.onnx")
     try:
@@ -110,7 +123,7 @@ def choose_triggers(
     return triggers, {"budget_false_alarms_per_hour": budget, **expected}
 
 
-def _examples(recipe: Recipe, items: list[Clip] | list[Run]) -> list[NDArray[np.float32]]:
+def _examples(recipe: Recipe, items: Items) -> list[NDArray[np.float32]]:
     """A few real recordings for the export to agree on."""
     return [
         load_audio(item.path, round(recipe.frontend.sample_rate)) if isinstance(item, Clip) else item.values

@@ -56,6 +56,14 @@ class RowSet:
     labels: Sequence[NDArray[np.int64]]  # (rows,) each
 
 
+Items = list[Clip] | list[Run]
+
+
+def list_items(recipe: Recipe, data: Path) -> Items:
+    """The clips or runs that the recipe names, split. Raises `OtolithError`."""
+    return list_runs(recipe, data) if isinstance(recipe.frontend, Rows) else list_clips(recipe, data)
+
+
 def list_clips(recipe: Recipe, data: Path) -> list[Clip]:
     """The clips that the recipe names, split, with the model's labels. Raises `OtolithError`."""
     d = recipe.data
@@ -126,7 +134,8 @@ def load_rows(recipe: Recipe, runs: Sequence[Run], split: Split) -> RowSet:
 def describe_sets(recipe: Recipe, items: Sequence[Clip] | Sequence[Run], data: Path) -> list[DataSet]:
     """The sets as they stand on the card; packed files stand there one by one, as they may be brought one by one."""
     d = recipe.data
-    files = {item.path.relative_to(data / d.path).as_posix(): item.path for item in items}
+    home = data / d.path
+    files = {item.path.relative_to(home).as_posix(): item.path for item in items if item.path.is_relative_to(home)}
     sets = [
         DataSet(f"{d.name} ({packed})" if packed else d.name, d.licence, d.attribution, found)
         for found, packed in fingerprints(files).items()
