@@ -27,6 +27,7 @@ from otolith.wire.messages import DetectionMessage
 
 HERE = Path(__file__).parent
 MODELS = HERE.parent.parent / "exported_models"
+EARLY_S = 0.2  # where one activity ends and the next begins is a matter of taste
 GRACE_S = 1.0  # a label may come this long after what it names has ended
 QUIET_S = 2.0  # after so long without a heartbeat the daemon is gone
 
@@ -113,15 +114,19 @@ def summarize(what: str, truth: list[Happening], heard: list[Heard], late_from: 
     lateness = []
     missed = []
     for happening in truth:
-        answers = [h for h in left if h.label == happening.label and happening.start <= h.at <= happening.end + GRACE_S]
+        answers = [
+            h
+            for h in left
+            if h.label == happening.label and happening.start - EARLY_S <= h.at <= happening.end + GRACE_S
+        ]
         if answers:
             left.remove(answers[0])
             lateness.append(answers[0].received - getattr(happening, late_from))
         else:
             missed.append(happening)
-    table = Table(title=f"{what}, against the recording's truth", title_justify="left")
-    for column in (f"{what} in the recording", "heard", "missed", "false", f"median lateness, from its {late_from}"):
-        table.add_column(column, justify="right")
+    table = Table(title=f"{what}, held against the recording's truth", title_justify="left")
+    for column in ("in the recording", "heard", "missed", "false", f"median lateness from its {late_from}"):
+        table.add_column(column, justify="right", no_wrap=True)
     late = f"{1000 * statistics.median(lateness):.0f} ms" if lateness else "-"
     table.add_row(str(len(truth)), str(len(lateness)), str(len(missed)), str(len(left)), late)
     console.print(table)

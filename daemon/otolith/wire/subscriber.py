@@ -21,6 +21,9 @@ from otolith.wire.messages import (
     kind_of,
 )
 
+# Tried at this pace for ever: with ZeroMQ's back-off a daemon's first second would pass unheard.
+RECONNECT_MS = 50
+
 
 class Subscriber:
     """Iterate over it. It connects by itself, again and again, so a daemon may start later.
@@ -45,8 +48,7 @@ class Subscriber:
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, 10_000)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         for topic in [f"{stream}/{name}" for name in self._kinds] if stream else [""]:
             self._socket.setsockopt(zmq.SUBSCRIBE, f"{TOPIC_ROOT}{topic}".encode())
         try:
