@@ -2,17 +2,21 @@
 
 Words over household noise first, then a wrist in motion. Behind each, what was heard is held against the truth that
 stands beside the recording.
+
+    python examples/demo/demo.py [PICTURE.svg]      # PICTURE: the last screen of each part, as a drawing
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +36,7 @@ GRACE_S = 1.0  # a label may come this long after what it names has ended
 QUIET_S = 2.0  # after so long without a heartbeat the daemon is gone
 
 console = Console()
+picture = Console(record=True, width=88, file=io.StringIO(), force_terminal=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ def main() -> None:
     summarize("words", words, heard, late_from="end")
     activities = motion_truth(HERE / "motion.csv")
     summarize("activities", activities, listen("motion.onnx", "motion.csv", rate=104.3), late_from="start")
+    if len(sys.argv) > 1:
+        picture.save_svg(sys.argv[1], title="make demo")
 
 
 def listen(model: str, recording: str, rate: float) -> list[Heard]:
@@ -78,7 +85,7 @@ def show(subscriber: Subscriber, rate: float) -> list[Heard]:
     screen = Screen()
     heard: list[Heard] = []
     start_ns: int | None = None
-    with Live(screen, console=console, refresh_per_second=15) if console.is_terminal else console:
+    with Live(screen, console=console, refresh_per_second=15) if console.is_terminal else nullcontext():
         while (message := subscriber.receive(QUIET_S if start_ns else 20)) is not None:
             now_ns = time.time_ns()
             screen.take(message)
@@ -89,6 +96,7 @@ def show(subscriber: Subscriber, rate: float) -> list[Heard]:
                 heard.append(Heard(message.label, at, (now_ns - start_ns) / 1e9))
                 if not console.is_terminal:
                     console.print(line_for(message), highlight=False)
+    picture.print(screen)
     return heard
 
 
@@ -130,6 +138,7 @@ def summarize(what: str, truth: list[Happening], heard: list[Heard], late_from: 
     late = f"{1000 * statistics.median(lateness):.0f} ms" if lateness else "-"
     table.add_row(str(len(truth)), str(len(lateness)), str(len(missed)), str(len(left)), late)
     console.print(table)
+    picture.print(table)
     for happening in missed:
         console.print(f"missed: {happening.label} at {happening.start:.1f} s", style="dim", highlight=False)
     for h in left:
