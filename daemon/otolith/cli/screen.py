@@ -14,7 +14,7 @@ from rich.text import Text
 
 from otolith.wire.messages import DetectionMessage, GapMessage, Message, PosteriorsMessage, StatusMessage
 
-BAR_WIDTH = 26
+BAR_WIDTH = 24
 EIGHTHS = " ▏▎▍▌▋▊▉"
 HEARD_LINES = 14
 FALL = 0.6  # how much of a bar stays at the next message: a word lasts a blink, a reader's eye does not
@@ -74,7 +74,7 @@ def _panel(name: str, view: StreamView) -> Panel:
     grid = Table.grid(padding=(0, 3))
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)
-    heard = Text("\n").join([Text("heard, how surely, how long after its onset", "dim"), *view.heard])
+    heard = Text("\n").join([Text("heard: how surely, after its onset", "dim"), *view.heard])
     grid.add_row(_bars(view), heard)
     return Panel(
         grid, title=f"[bold]{name}[/]  [dim]{view.model}[/]", subtitle=_status(view.status), title_align="left"
