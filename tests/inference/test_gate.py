@@ -19,7 +19,7 @@ from otolith.inference.model import Model
 from tests.tiny import HOP_LENGTH, tiny_card, tiny_graph, with_card, write_card
 
 
-def refused(path: Path, content: bytes, why: str) -> None:
+def check_refused(path: Path, content: bytes, why: str) -> None:
     path.write_bytes(content)
     with pytest.raises(ModelError, match=why) as caught:
         Model.open(path)
@@ -37,42 +37,44 @@ def test_a_whole_file_passes_and_gives_its_card() -> None:
 
 @pytest.mark.parametrize("keep", [0, 1, 10, 100, 1000, -1])
 def test_a_truncated_file_is_refused(tmp_path: Path, tiny_audio_file: Path, keep: int) -> None:
-    refused(tmp_path / "cut.onnx", tiny_audio_file.read_bytes()[:keep], "truncated or not an ONNX file|no otolith.card")
+    check_refused(
+        tmp_path / "cut.onnx", tiny_audio_file.read_bytes()[:keep], "truncated or not an ONNX file|no otolith.card"
+    )
 
 
 @pytest.mark.parametrize("content", [b"hello, I am text\n" * 99, b"\x89PNG\r\n\x1a\n", bytes(4096)])
 def test_what_is_not_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
-    refused(tmp_path / "not.onnx", content, "not an ONNX file")
+    check_refused(tmp_path / "not.onnx", content, "not an ONNX file")
 
 
 def test_a_file_without_a_card_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path / "plain.onnx", graph().SerializeToString(), "no otolith.card in its metadata")
+    check_refused(tmp_path / "plain.onnx", graph().SerializeToString(), "no otolith.card in its metadata")
 
 
 def test_an_unknown_operator_is_refused(tmp_path: Path) -> None:
     model = graph()
     model.graph.node.append(helper.make_node("ConstantOfShape", ["axis_0"], ["huge"]))
-    refused(tmp_path / "operator.onnx", with_card(model, "{}"), "operator 'ConstantOfShape' is not on the list")
+    check_refused(tmp_path / "operator.onnx", with_card(model, "{}"), "operator 'ConstantOfShape' is not on the list")
 
 
 def test_a_foreign_domain_is_refused(tmp_path: Path) -> None:
     model = graph()
     model.graph.node.append(helper.make_node("Add", ["x", "x"], ["z"], domain="com.microsoft"))
-    refused(tmp_path / "domain.onnx", with_card(model, "{}"), "only the default domain")
+    check_refused(tmp_path / "domain.onnx", with_card(model, "{}"), "only the default domain")
 
 
 def test_a_subgraph_is_refused_before_its_operator_can_hide_it(tmp_path: Path) -> None:
     model = graph()
     body = helper.make_graph([], "body", [], [])
     model.graph.node.append(helper.make_node("Add", ["x", "x"], ["z"], body=body))
-    refused(tmp_path / "subgraph.onnx", with_card(model, "{}"), "subgraph")
+    check_refused(tmp_path / "subgraph.onnx", with_card(model, "{}"), "subgraph")
 
 
 def test_local_functions_are_refused(tmp_path: Path) -> None:
     model = graph()
     opset = [helper.make_opsetid("", 17)]
     model.functions.append(helper.make_function("local", "f", ["a"], ["b"], [], opset))
-    refused(tmp_path / "functions.onnx", with_card(model, "{}"), "local functions")
+    check_refused(tmp_path / "functions.onnx", with_card(model, "{}"), "local functions")
 
 
 def test_external_weights_are_refused_even_through_a_hard_link(tmp_path: Path) -> None:
@@ -84,25 +86,25 @@ def test_external_weights_are_refused_even_through_a_hard_link(tmp_path: Path) -
     tensor = TensorProto(name="stolen", dims=[16], data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="weights.bin")
     model.graph.initializer.append(tensor)
-    refused(tmp_path / "in" / "external.onnx", with_card(model, "{}"), "outside the file")
+    check_refused(tmp_path / "in" / "external.onnx", with_card(model, "{}"), "outside the file")
 
 
 def test_an_initializer_that_claims_more_than_it_brings_is_refused(tmp_path: Path) -> None:
     model = graph()
     model.graph.initializer.append(TensorProto(name="big", dims=[1 << 20, 64], data_type=TensorProto.FLOAT))
-    refused(tmp_path / "claims.onnx", with_card(model, "{}"), "claims 67108864 elements")
+    check_refused(tmp_path / "claims.onnx", with_card(model, "{}"), "claims 67108864 elements")
 
 
 def test_an_initializer_of_strings_is_refused(tmp_path: Path) -> None:
     model = graph()
     model.graph.initializer.append(numpy_helper.from_array(np.array([b"a"], dtype=object), "text"))
-    refused(tmp_path / "strings.onnx", with_card(model, "{}"), "type that is not allowed")
+    check_refused(tmp_path / "strings.onnx", with_card(model, "{}"), "type that is not allowed")
 
 
 def test_an_old_opset_is_refused(tmp_path: Path) -> None:
     model = graph()
     model.opset_import[0].version = 12
-    refused(tmp_path / "old.onnx", with_card(model, "{}"), "opset is 12")
+    check_refused(tmp_path / "old.onnx", with_card(model, "{}"), "opset is 12")
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["fifo", "folder"])

@@ -8,6 +8,7 @@ loudest frame of a whole clip is nothing a stream could know). Sensors: the rows
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ DB = 10 / math.log(10)  # decibels of a natural logarithm of power
 State = dict[str, Tensor]
 
 
-class Frontend(nn.Module):
+class Frontend(nn.Module, ABC):
     """What both kinds share: `raw` features, which are linear in what follows, and their scaling."""
 
     offset: Tensor  # (features,)
@@ -35,13 +36,13 @@ class Frontend(nn.Module):
         self.register_buffer("offset", torch.zeros(features))
         self.register_buffer("factor", torch.ones(features))
 
+    @abstractmethod
     def fresh_state(self, streams: int) -> State:
         """The state of streams that have heard nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def raw(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
         """Features `(streams, frames, bands)` before any scaling, and the state behind the last frame."""
-        raise NotImplementedError
 
     def unscaled(self, raw: Tensor) -> Tensor:
         """Features `(streams, frames, features)` in their own units: MFCC, or a sensor's units."""
