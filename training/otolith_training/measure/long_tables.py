@@ -26,12 +26,14 @@ def print_evaluation(figures: Mapping[str, Any], console: Console) -> None:
         console.print(
             f"95 %: accuracy {percents(accuracy)}, macro-F1 {macro_f1[0]:.3f} to {macro_f1[1]:.3f} "
             f"(over {over['count']} {over['unit']}s"
-            + (", too few for an interval as wide as it should be)" if over["count"] < FEW else ")")
+            + (", too few for an interval as wide as it should be)" if over["count"] < FEW else ")"),
+            soft_wrap=True,
         )
         if (delay := figures.get("delay_s")) and delay["median"] is not None:
             console.print(
                 f"a new label is told {delay['median']:.2f} s after it begins (median; 95th {delay['p95']:.2f} s); "
-                f"{percent(delay['missed'])} of {delay['changes']} never"
+                f"{percent(delay['missed'])} of {delay['changes']} never",
+                soft_wrap=True,
             )
     if "soak" in figures:
         _print("the same test after carried state", *soak_table(figures["soak"]), console)
@@ -46,6 +48,7 @@ def _print_long(figures: Mapping[str, Any], console: Console) -> None:
         f"{figures['model']} on {figures['data']}, split {figures['split']}: {figures['recordings']} recordings, "
         f"{figures['hours']:.2f} h ({figures['negative_hours']:.2f} h without events), {figures['events']:,} events",
         markup=False,
+        soft_wrap=True,
     )
     rows = [["as shipped", *point_cells(figures["at_card"])]]
     for point in figures["operating_points"]:
@@ -54,7 +57,7 @@ def _print_long(figures: Mapping[str, Any], console: Console) -> None:
     _print("at a budget of false alarms", ("", *POINT), rows, console)
     for point in figures["operating_points"]:
         if "note" in point:
-            console.print(f"* {point['target']:g} an hour: {point['note']}")
+            console.print(f"* {point['target']:g} an hour: {point['note']}", soft_wrap=True)
     by_label = [[label, *point_cells(of)] for label, of in figures["at_card"]["per_label"].items()]
     _print("by label, as shipped", ("label", *POINT), by_label, console)
 

@@ -14,7 +14,11 @@ from otolith.inference.card import Card
 def print_figures(figures: Mapping[str, Any], console: Console) -> None:
     """What `evaluate` found, for people."""
     unit = "clips" if "clips" in figures else "rows"
-    console.print(f"{figures['model']} on {figures['data']}, split {figures['split']}, {figures[unit]:,} {unit}")
+    console.print(
+        f"{figures['model']} on {figures['data']}, split {figures['split']}, {figures[unit]:,} {unit}",
+        markup=False,
+        soft_wrap=True,  # a line that a program reads stays one
+    )
     console.print(f"accuracy {figures['accuracy']:.1%}   macro-F1 {figures['macro_f1']:.3f}")
     table = Table("label", unit, "precision", "recall", "F1", "taken for")
     for label, row in zip(figures["confusion"]["labels"], figures["confusion"]["matrix"], strict=True):
