@@ -10,6 +10,7 @@ import click
 
 COMMANDS = {
     "train": "otolith_training.cli:train",
+    "compose": "otolith_training.cli:compose",
     "evaluate": "otolith_training.cli:evaluate",
     "calibrate": "otolith_training.cli:calibrate",
     "synthesize": "otolith_training.cli:synthesize",
@@ -141,3 +142,38 @@ def retrain(model: Path, add: Path, data: Path, out: Path | None, force: bool) -
     from otolith_training.retrain import retrain as run
 
     run(model, add, data, out, force, Console(stderr=True))
+
+
+@click.command(short_help="Compose long recordings to measure a model on.")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), default=Path(), help="Folder that the recipe's paths are in.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
+@click.option("--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True)
+@click.option("--hours", type=click.FloatRange(0, 1000, min_open=True), default=1.0, show_default=True)
+@click.option("--snr", type=(float, float), metavar="LOW HIGH", help="Words over background, dB.  [default: 5 20]")
+@click.option("--gap", type=(float, float), metavar="LOW HIGH", help="Between words, seconds.  [default: 0.3 3]")
+@click.option("--speech", type=click.Path(path_type=Path), multiple=True, help="Folder of other speech; repeatable.")
+@click.option("--noise", type=click.Path(path_type=Path), multiple=True, help="Folder of other noise; repeatable.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True)
+def compose(
+    recipe: Path,
+    data: Path,
+    out: Path,
+    split: Any,
+    hours: float,
+    snr: tuple[float, float] | None,
+    gap: tuple[float, float] | None,
+    speech: tuple[Path, ...],
+    noise: tuple[Path, ...],
+    seed: int,
+) -> None:
+    """Compose recordings with events of the clips that RECIPE holds out, for `otolith evaluate`.
+
+    Words stand at random times over the recipe's own held-out backgrounds and what --speech and --noise add.
+    """
+    from rich.console import Console
+
+    from otolith_training.compose import Order
+    from otolith_training.compose import compose as run
+
+    run(recipe, data, out, Order(split, hours, seed, snr, gap, speech, noise), Console(stderr=True))

@@ -27,8 +27,10 @@ class Backgrounds(Section, frozen=True):
     name: str
     licence: str
     attribution: str
-    role: Literal["noise", "speech"]  # noise is background; speech may be called unknown or background, both are right
+    role: Literal["noise", "speech"]  # speech may be called unknown (where there is such a label) as well as background
     folders: list[str] = []  # sub-folders to use; empty: the folder itself and everything under it
+    dev: float = 0.15  # share held out for choosing: the end of a long recording, or short ones by a hash
+    test: float = 0.15  # share held out for the last look
 
 
 class Data(Section, frozen=True):
@@ -260,6 +262,11 @@ def _data_faults(data: Data) -> list[str]:
         faults.append("data.labels: an empty name; give every label one")
     if len(labels) < 2:
         faults.append(f"data.labels: {len(labels)} label in all; at least two are needed to tell anything apart")
+    faults += [
+        f"data.backgrounds: {b.name}: dev {b.dev:g} and test {b.test:g}; shares that leave some to train on must stand"
+        for b in data.backgrounds
+        if min(b.dev, b.test) < 0 or b.dev + b.test >= 1
+    ]
     if both := sorted(set(data.dev) & set(data.test)):
         faults.append(f"data.dev: {', '.join(both)} stands in data.test too; hold a group out once")
     return faults
@@ -276,8 +283,6 @@ def _kind_faults(recipe: Recipe) -> list[str]:
         faults.append("data.backgrounds: a sensor set has none; leave them out")
     if audio and recipe.data.background is None:
         faults.append("data.background: is missing; a stream of sound needs a label for what is no word")
-    if recipe.data.unknown is None and any(b.role == "speech" for b in recipe.data.backgrounds):
-        faults.append("data.unknown: is missing; backgrounds with role speech need it, or give them the role noise")
     return faults
 
 

@@ -147,10 +147,10 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
     return rows
 
 
-def hashed_split(key: str) -> Split:
-    """A split drawn by a hash, so that adding files never moves old ones: 15 % test, 15 % dev."""
+def hashed_split(key: str, dev: float = DEV_SHARE, test: float = TEST_SHARE) -> Split:
+    """A split drawn by a hash, so that adding files never moves old ones."""
     share = hashed_share(key)
-    return "test" if share < TEST_SHARE else "dev" if share < TEST_SHARE + DEV_SHARE else "train"
+    return "test" if share < test else "dev" if share < test + dev else "train"
 
 
 def hashed_share(key: str) -> float:

@@ -16,7 +16,9 @@ from otolith.inference.card import DataSet
 from otolith.recordings import AUDIO_SUFFIXES, load_audio
 from otolith_training.data.composer import Material, Word, coloured_noise, find_word
 from otolith_training.data.datasets import (
+    DEV_SHARE,
     NOISE_FOLDER,
+    TEST_SHARE,
     Clip,
     Run,
     Split,
@@ -36,7 +38,6 @@ Item = TypeVar("Item")
 Read = TypeVar("Read")
 
 LONG_S = 30.0  # a recording longer than this is split by time rather than held out whole
-LONG_SPLITS: dict[Split, tuple[float, float]] = {"train": (0.0, 0.7), "dev": (0.7, 0.85), "test": (0.85, 1.0)}
 COLOURED_S = 20.0
 
 
@@ -146,19 +147,24 @@ def describe_sets(recipe: Recipe, items: Sequence[Clip] | Sequence[Run], data: P
     return sets
 
 
-def split_background(name: str, samples: Floats, rate: int) -> dict[Split, Floats]:
-    """A background recording by split: a long one by time (70, 15, 15 %), a short one whole, by a hash of its name."""
+def split_background(
+    name: str, samples: Floats, rate: int, dev: float = DEV_SHARE, test: float = TEST_SHARE
+) -> dict[Split, Floats]:
+    """A background recording by split: a long one by time (train, dev, test), a short one whole, by a hash of its name.
+
+    `dev` and `test` are the shares held out.
+    """
     if len(samples) < LONG_S * rate:
-        share = hashed_split(name)
-        return {share: samples}
-    count = len(samples)
-    return {split: samples[int(a * count) : int(b * count)] for split, (a, b) in LONG_SPLITS.items()}
+        return {hashed_split(name, dev, test): samples}
+    ends = [round(share * len(samples)) for share in (1 - dev - test, 1 - test)]
+    return {"train": samples[: ends[0]], "dev": samples[ends[0] : ends[1]], "test": samples[ends[1] :]}
 
 
 def _load_backgrounds(backgrounds: Backgrounds, data: Path, rate: int, split: Split) -> list[Floats]:
     def load(path: Path) -> Floats | None:
         name = path.relative_to(data / backgrounds.path).as_posix()
-        return split_background(name, load_audio(path, rate), rate).get(split)
+        samples = load_audio(path, rate)
+        return split_background(name, samples, rate, backgrounds.dev, backgrounds.test).get(split)
 
     loaded = _each(load, _background_files(backgrounds, data))
     return [samples for samples in loaded if samples is not None and len(samples) >= rate // 5]
