@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from otolith_training.data.composer import Chunk, ClipComposer, Material, Word, change_speed, find_word
+from otolith_training.data.composer import Chunk, ClipComposer
 from otolith_training.data.material import SoundSet, list_clips, list_runs, load_rows, load_sound
 from otolith_training.data.prefetch import prefetched
+from otolith_training.data.sounds import change_speed
 from otolith_training.data.stitcher import RunStitcher, rotation, three_axis
+from otolith_training.data.words import Material, Word, find_word
 from otolith_training.fit import clip_composer, rehearsal_streams
 from otolith_training.recipe import Clips, Recipe, Runs
 from tests.training.small import DATA, motion_recipe, sound_recipe

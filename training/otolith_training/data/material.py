@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from otolith.errors import OtolithError
 from otolith.inference.card import DataSet
 from otolith.recordings import AUDIO_SUFFIXES, load_audio
-from otolith_training.data.composer import Material, Word, coloured_noise, find_word
 from otolith_training.data.datasets import (
     DEV_SHARE,
     NOISE_FOLDER,
@@ -31,6 +30,8 @@ from otolith_training.data.datasets import (
     read_runs,
     require_labels,
 )
+from otolith_training.data.sounds import coloured_noise
+from otolith_training.data.words import Material, Word, find_word
 from otolith_training.recipe import Backgrounds, Mfcc, Recipe, Rows
 
 Floats = NDArray[np.float32]
