@@ -43,6 +43,7 @@ convolution = { kernel = 3, channels = 5 }
 
 [streams]
 type = "clips"
+reverb = 0.2
 
 [training]
 batch = 4

@@ -42,6 +42,17 @@ def test_every_recipe_that_ships_can_be_read(path: Path) -> None:
         ({"task": '"dream"'}, "task:"),
         ({"name": '"a name/with a slash"'}, "name:"),
         ({"batch": "4\nlearning_rate = -1.0"}, "training.learning_rate: -1"),
+        ({"reverb": "1.5"}, "streams.reverb: 1.5; between 0 and 1"),
+        ({"reverb": "0.2\nvocal_tract = 0.9"}, "streams.vocal_tract: 0.9; between 0 and 0.5"),
+        ({"reverb": "0.2\n[[streams.augmentations]]\np = 0.2"}, 'streams.augmentations[0]: "type" is missing'),
+        (
+            {"reverb": "0.2\n[[streams.augmentations]]\ntype = 'TanhDistortion'\np = 2"},
+            "streams.augmentations[0].p: 2; the share of sounds",
+        ),
+        (
+            {"reverb": "0.2\n[[streams.augmentations]]\ntype = 'TanhDistortion'\nother = { p = 1 }"},
+            "streams.augmentations: expected `bool | int | float | str | array`, got `object`",
+        ),
         ({"chunk_frames": "50\n[detector]\nthreshold = 2.0"}, "detector.yes: threshold is 2.0"),
         ({"chunk_frames": "50\n[detector]\nthreshold = 0.2\nrelease = 0.4"}, "release is 0.4"),
         ({"chunk_frames": "50\n[detector]\nfalse_alarms_per_hour = 0.0"}, "0 false alarms an hour (false_alarms_per"),

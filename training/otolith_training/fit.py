@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from otolith.errors import OtolithError
 from otolith.inference.card import DataSet
+from otolith_training.data.augment import Augmentation, make_augmentation
 from otolith_training.data.composer import Chunk, ClipComposer
 from otolith_training.data.datasets import Clip, Run
 from otolith_training.data.material import Items, SoundSet, describe_sets, load_rows, load_sound
@@ -30,8 +31,8 @@ from otolith_training.data.stitcher import RunStitcher
 from otolith_training.data.targets import Targets
 from otolith_training.measure.rehearse import ClipRehearsal, Metrics, Rehearsal, RowRehearsal
 from otolith_training.network.cards import make_card
-from otolith_training.network.frontend import State, fit_scaling
-from otolith_training.network.loss import distort, tag_loss
+from otolith_training.network.frontend import MfccFrontend, State, fit_scaling
+from otolith_training.network.loss import distort, tag_loss, warp_bands
 from otolith_training.network.network import Network, begin_afresh, detach, make_network
 from otolith_training.recipe import Clips, Mfcc, Recipe, Rows
 
@@ -114,6 +115,8 @@ def make_course(recipe: Recipe, text: str, items: Items, data: Path) -> Course:
         return Course(stitcher, rehearsal, describe_sets(recipe, runs, data))
     assert isinstance(recipe.streams, Clips)  # noqa: S101
     clips = [item for item in items if isinstance(item, Clip)]
+    assert isinstance(recipe.frontend, Mfcc)  # noqa: S101
+    augment = make_augmentation(recipe.streams.augmentations, recipe.frontend.sample_rate, data)
     return Course(
         clip_composer(
             recipe,
@@ -122,6 +125,7 @@ def make_course(recipe: Recipe, text: str, items: Items, data: Path) -> Course:
             training.batch,
             training.chunk_frames,
             training.seed,
+            augment,
         ),
         _rehearse_clips(recipe, text, load_sound(recipe, clips, data, "dev")),
         describe_sets(recipe, clips, data),
@@ -129,9 +133,15 @@ def make_course(recipe: Recipe, text: str, items: Items, data: Path) -> Course:
 
 
 def clip_composer(
-    recipe: Recipe, sound: SoundSet, settings: Clips, streams: int, frames: int, seed: int
+    recipe: Recipe,
+    sound: SoundSet,
+    settings: Clips,
+    streams: int,
+    frames: int,
+    seed: int,
+    augment: Augmentation | None = None,
 ) -> ClipComposer:
-    """A composer of streams as the recipe's front end takes them."""
+    """A composer of streams as the recipe's front end takes them; `augment` is what training streams alone have."""
     mfcc, labels, data = recipe.frontend, recipe.all_labels, recipe.data
     assert isinstance(mfcc, Mfcc)  # noqa: S101 - the recipe was checked for it
     assert data.background is not None  # noqa: S101
@@ -147,6 +157,7 @@ def clip_composer(
         bands=mfcc.n_mels,
         fresh_start=recipe.training.fresh_start if settings is recipe.streams else 0.0,
         seed=seed,
+        augment=augment,
     )
 
 
@@ -162,6 +173,7 @@ def rehearsal_streams(settings: Clips) -> Clips:
         speed=(1.0, 1.0),
         reverb=0.0,
         equalizer_db=0.0,
+        vocal_tract=0.0,
         start_on_clip=0.0,
     )
 
@@ -240,6 +252,8 @@ def _step(
     frontend = network.frontend
     with torch.no_grad():
         raw, following = frontend.raw(torch.from_numpy(chunk.frames).to(device), state)
+        if chunk.warp is not None and isinstance(frontend, MfccFrontend):
+            raw = warp_bands(raw, torch.from_numpy(chunk.warp).to(device), frontend.centres_hz)
         if chunk.colour_db is not None and isinstance(recipe.streams, Clips):
             colour = torch.from_numpy(chunk.colour_db).to(device)
             raw = distort(raw, colour, network.frontend.neutral(), recipe.streams)

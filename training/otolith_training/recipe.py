@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -104,21 +105,27 @@ class Clips(Section, frozen=True, tag_field="type", tag="clips"):
     unknown: float = 0.2  # share of placed words that are unknown ones
     speed: tuple[float, float] = (0.88, 1.14)  # how much faster a clip is played
     reverb: float = 0.2  # share of words heard through a room
+    augmentations: list[dict[str, bool | int | float | str | list[str]]] = []  # audiomentations' transforms, in order
     known_after: float = 0.65  # share of a word after which it must be known
     held_s: float = 0.2  # how long after its end it must still be told
     start_on_clip: float = 0.5  # share of fresh starts that begin exactly with a clip, as a clip's evaluation does
+    clip_gain_db: float = 5.0  # deviation of such a clip's gain
     equalizer_db: float = 6.0  # deviation of a scene's random colouring of the spectrum
+    vocal_tract: float = 0.0  # how far a scene's speakers may be from those of the clips: 0.1 is 10 % longer or shorter
     mask_bands: int = 8  # widest mask over mel bands (SpecAugment)
     mask_frames: int = 8  # longest mask over frames
 
 
 class Runs(Section, frozen=True, tag_field="type", tag="runs"):
-    """Streams stitched of labelled runs (composer.py)."""
+    """Streams stitched of labelled runs (stitcher.py)."""
 
     rotation_deg: float = 10.0  # deviation of a random turn of each three-axis sensor, a run
     scale: float = 0.1  # deviation of a factor on each sensor, a run
     jitter: float = 0.02  # noise on every value, in deviations of its channel
     speed: tuple[float, float] = (0.85, 1.15)  # how much faster a run is played
+    time_warp: float = 0.0  # deviation of a speed that changes smoothly within a run
+    rate_drift: float = 0.0  # deviation of how far the clock is off at a run's end, and at its start the other way
+    magnitude_warp: float = 0.0  # deviation of a factor on each sensor that changes smoothly within a run
     mask_sensors: float = 0.0  # share of runs in which one three-axis sensor is silent
 
 
@@ -340,22 +347,45 @@ def _number_faults(recipe: Recipe) -> list[str]:
     ]
 
 
+_SHARES = ("clean", "speech_bed", "negatives", "unknown", "reverb", "known_after", "start_on_clip", "mask_sensors")
+_HIGHEST = {
+    **dict.fromkeys(_SHARES, 1.0),
+    "clip_gain_db": 40.0,
+    "vocal_tract": 0.5,
+    "time_warp": 1.0,
+    "rate_drift": 1.0,
+    "magnitude_warp": 1.0,
+}
+
+
 def _stream_faults(streams: Clips | Runs) -> list[str]:
     faults = []
     for name in streams.__struct_fields__:
         value = getattr(streams, name)
         if isinstance(value, tuple) and not value[0] <= value[1]:
             faults.append(f"streams.{name}: {value[0]:g} to {value[1]:g}; the lower figure goes first")
-    shares = ("clean", "speech_bed", "negatives", "unknown", "reverb", "known_after", "start_on_clip", "mask_sensors")
-    given = {name: getattr(streams, name) for name in shares if name in streams.__struct_fields__}
-    faults += [
-        f"streams.{name}: {share:g}; a share, between 0 and 1" for name, share in given.items() if not 0 <= share <= 1
-    ]
+    for name, highest in _HIGHEST.items():
+        value = getattr(streams, name, 0)
+        if not 0 <= value <= highest:
+            faults.append(f"streams.{name}: {value:g}; between 0 and {highest:g}")
     if not 0.25 <= streams.speed[0] <= streams.speed[1] <= 4:
         faults.append(f"streams.speed: {streams.speed[0]:g} to {streams.speed[1]:g}; between 0.25 and 4")
-    if isinstance(streams, Clips) and (streams.gap_s[0] < 0 or streams.scene_s[0] <= 0 or streams.held_s < 0):
-        faults.append("streams: gap_s, scene_s and held_s are lengths of time; none may be negative")
+    if isinstance(streams, Clips):
+        if streams.gap_s[0] < 0 or streams.scene_s[0] <= 0 or streams.held_s < 0:
+            faults.append("streams: gap_s, scene_s and held_s are lengths of time; none may be negative")
+        for index, transform in enumerate(streams.augmentations):
+            faults += _augmentation_faults(f"streams.augmentations[{index}]", transform)
     return faults
+
+
+def _augmentation_faults(where: str, transform: Mapping[str, object]) -> list[str]:
+    """What can be seen without the library; augment.py sees the rest when the trainer starts."""
+    if not isinstance(transform.get("type"), str):
+        return [f'{where}: "type" is missing; name a transform of audiomentations, such as type = "TanhDistortion"']
+    p = transform.get("p", 0.5)
+    if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
+        return [f"{where}.p: {p!r}; the share of sounds it is done to, between 0 and 1"]
+    return []
 
 
 def _detector_faults(recipe: Recipe) -> list[str]:

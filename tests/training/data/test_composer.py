@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from otolith_training.data.augment import Augmentation
 from otolith_training.data.composer import Chunk, ClipComposer
-from otolith_training.data.material import SoundSet, list_clips, list_runs, load_rows, load_sound
+from otolith_training.data.material import SoundSet, list_clips, load_sound
 from otolith_training.data.prefetch import prefetched
 from otolith_training.data.sounds import change_speed
-from otolith_training.data.stitcher import RunStitcher, rotation, three_axis
 from otolith_training.data.words import Material, Word, find_word
 from otolith_training.fit import clip_composer, rehearsal_streams
-from otolith_training.recipe import Clips, Recipe, Runs
-from tests.training.small import DATA, motion_recipe, sound_recipe
+from otolith_training.recipe import Clips, Recipe
+from tests.training.small import DATA, sound_recipe
 
 YES, BACKGROUND = 0, 3
 FRAME_S = 0.02
 
 
-def compose(recipe: Recipe, settings: Clips, seed: int = 3) -> ClipComposer:
+def compose(recipe: Recipe, settings: Clips, seed: int = 3, augment: Augmentation | None = None) -> ClipComposer:
     sound = load_sound(recipe, list_clips(recipe, DATA), DATA, "train")
-    return clip_composer(recipe, sound, settings, streams=4, frames=50, seed=seed)
+    return clip_composer(recipe, sound, settings, streams=4, frames=50, seed=seed, augment=augment)
 
 
 def training_chunks(count: int, seed: int = 3) -> list[Chunk]:
@@ -89,6 +90,34 @@ def test_a_clip_of_any_length_can_be_placed(clips: list[NDArray[np.float32]]) ->
     assert max(word.end - word.start for word in spoken) <= 3 * 16000
 
 
+def test_augmented_words_stand_where_they_did_and_sound_otherwise() -> None:
+    recipe = sound_recipe()
+    assert isinstance(recipe.streams, Clips)
+    settings = msgspec.structs.replace(recipe.streams, negatives=0.0, start_on_clip=0.0, reverb=0.0)
+    clipped = Augmentation([{"type": "TanhDistortion", "min_distortion": 0.5, "p": 1.0}], 16000, DATA)
+    first, again = (compose(recipe, settings, augment=clipped) for _ in range(2))
+    chunks = [first.next() for _ in range(8)]
+    assert all(np.array_equal(chunk.frames, again.next().frames) for chunk in chunks)
+    frames = np.concatenate([chunk.frames.reshape(4, -1) for chunk in chunks], axis=1)
+    words = [w for chunk in chunks for w in chunk.spoken if w.end < frames.shape[1]]
+    assert len(words) > 5
+    loud = [np.square(frames[w.stream, w.start : w.end]).mean() for w in words]
+    crest = [np.abs(frames[w.stream, w.start : w.end]).max() / np.sqrt(e) for w, e in zip(words, loud, strict=True)]
+    assert np.median(crest) < 3  # as they were recorded: 4.4
+
+
+def test_a_scene_keeps_its_vocal_tract_and_the_sound_is_the_same_without_one() -> None:
+    recipe = sound_recipe()
+    assert isinstance(recipe.streams, Clips)
+    settings = msgspec.structs.replace(recipe.streams, vocal_tract=0.1, scene_s=(3.0, 3.0))
+    composer = compose(recipe, settings)
+    warps = np.stack([chunk.warp for chunk in (composer.next() for _ in range(12)) if chunk.warp is not None])
+    assert warps.shape == (12, 4)
+    assert 0.9 <= warps.min() < warps.max() <= 1.1
+    assert 0 < (np.diff(warps, axis=0) != 0).mean() < 0.7
+    assert all(chunk.warp is None for chunk in training_chunks(2))
+
+
 def test_a_clip_played_faster_is_shorter(clips: list[NDArray[np.float32]]) -> None:
     assert len(change_speed(clips[0], 1.25, 16000)) == pytest.approx(12800, abs=2)
 
@@ -108,22 +137,3 @@ def test_chunks_come_in_order_and_a_failing_composer_is_heard_of() -> None:
         assert [int(next(chunks).frames[0, 0, 0]) for _ in range(2)] == [1, 2]
         with pytest.raises(RuntimeError, match="no more"):
             next(chunks)
-
-
-def test_stitched_runs_carry_their_labels_row_by_row() -> None:
-    recipe = motion_recipe()
-    rows = load_rows(recipe, list_runs(recipe, DATA), "train")
-    still = Runs(rotation_deg=0, scale=0, jitter=0, speed=(1, 1))
-    names = ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
-    stitcher = RunStitcher(rows, still, names, 4, streams=1, frames=100, fresh_start=0.0, seed=0)
-    chunks = [stitcher.next() for _ in range(12)]
-    values = np.concatenate([chunk.frames[0] for chunk in chunks])
-    labels = np.concatenate([chunk.allowed[0].argmax(axis=1) for chunk in chunks])
-    truth = {row.tobytes(): label for row, label in zip(rows.runs[0].values, rows.labels[0], strict=True)}
-    assert all(truth[row.tobytes()] == label for row, label in zip(values, labels, strict=True))
-
-
-def test_three_axes_are_found_by_name_and_turned_without_stretching() -> None:
-    assert three_axis(["acc_x", "acc_y", "acc_z", "light", "gyro_x"]) == [[0, 1, 2]]
-    turn = rotation(np.random.default_rng(0), 30.0)
-    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-6)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from otolith_training.data.augment import Augmentation
 from otolith_training.data.scenes import Scene, draw_scene, pick
 from otolith_training.data.sounds import change_speed, faded, gain_to, reverberate
 from otolith_training.data.targets import Targets
@@ -43,6 +44,7 @@ class Chunk:
     fresh: NDArray[np.bool_]  # (streams,): starts afresh with this chunk
     colour_db: Floats | None = None  # (streams, bands): added to the spectrum
     spoken: list[Spoken] = field(default_factory=list)  # what began in this chunk
+    warp: Floats | None = None  # (streams,): factor on the frequencies of speech, as of another vocal tract
 
 
 class ClipComposer:
@@ -61,6 +63,7 @@ class ClipComposer:
         bands: int,
         fresh_start: float,
         seed: int,
+        augment: Augmentation | None = None,
     ) -> None:
         self._material = material
         self._settings = settings
@@ -71,6 +74,7 @@ class ClipComposer:
         self._length = frames * hop_length
         self._fresh_start = fresh_start
         self._random = np.random.default_rng(seed)
+        self._augment = augment
         self._keywords = [words for index, words in enumerate(material.words) if words and index != targets.unknown]
         unknown = targets.unknown
         self._unknown = material.words[unknown] if unknown is not None else []
@@ -107,7 +111,8 @@ class ClipComposer:
         allowed = self._allowed[:, : self._frames].copy()
         self._advance()
         colour_db = np.stack([scene.colour_db for scene in self._scenes])
-        return Chunk(frames.reshape(streams, self._frames, self._hop), allowed, fresh, colour_db, self._spoken)
+        warp = np.array([scene.warp for scene in self._scenes], np.float32) if self._settings.vocal_tract else None
+        return Chunk(frames.reshape(streams, self._frames, self._hop), allowed, fresh, colour_db, self._spoken, warp)
 
     def _advance(self) -> None:
         self._now += self._length
@@ -122,7 +127,8 @@ class ClipComposer:
         self._next_at[stream] = self._draw_gap()
         self._busy_until[stream] = 0
         if self._random.random() < self._settings.start_on_clip:
-            self._scenes[stream] = Scene(self._scenes[stream].colour_db, left=self._rate * 2)
+            before = self._scenes[stream]
+            self._scenes[stream] = Scene(before.colour_db, before.warp, left=self._rate * 2)
             self._allowed[stream] = self._targets.quiet(speech=False)
             self._place_whole_clip(stream)
         else:
@@ -156,9 +162,9 @@ class ClipComposer:
         start, end = int(word.start / speed), min(int(word.end / speed), len(samples))
         first = max(0, start - int(random.uniform(0.02, 0.25) * self._rate))
         last = min(len(samples), end + int(random.uniform(0.02, 0.25) * self._rate))
-        level_db = self._scenes[stream].level_db + random.uniform(-3, 3)
-        gain = gain_to(samples[start:end], level_db)
-        piece = faded(samples[first:last] * np.float32(gain), self._rate)
+        piece = self._augmented(samples[first:last])
+        gain = gain_to(piece[start - first : end - first], self._scenes[stream].level_db + random.uniform(-3, 3))
+        piece = faded(piece * np.float32(gain), self._rate)
         if random.random() < self._settings.reverb:
             piece = reverberate(random, piece, self._rate)
         piece = piece[: self._longest]
@@ -169,7 +175,7 @@ class ClipComposer:
     def _place_whole_clip(self, stream: int) -> None:
         """Place a clip as it is, from the first sample on."""
         word = self._draw_word()
-        gain = 10 ** (self._random.normal(0, 5) / 20)
+        gain = 10 ** (self._random.normal(0, self._settings.clip_gain_db) / 20)
         samples = word.samples[: self._longest]
         self._sound[stream, : len(samples)] += samples * np.float32(gain)
         self._mark(stream, word.label, min(word.start, len(samples)), min(word.end, len(samples)))
@@ -182,13 +188,16 @@ class ClipComposer:
         source = pick(random, material.speech if speech else material.noise)
         length = min(len(source), int(random.uniform(0.2, LONGEST_S) * self._rate))
         first = int(random.integers(len(source) - length + 1))
-        piece = source[first : first + length]
+        piece = self._augmented(source[first : first + length])  # as words are, or what is done to them gave them away
         gain = gain_to(piece, self._scenes[stream].level_db + random.uniform(-6, 3))
         self._sound[stream, at : at + length] += faded(piece * np.float32(gain), self._rate)
         if speech:
             self._targets.mark_speech(self._allowed[stream], at // self._hop, -(-(at + length) // self._hop))
         self._busy_until[stream] = at + length
         return length
+
+    def _augmented(self, piece: Floats) -> Floats:
+        return piece if self._augment is None else self._augment(self._random, piece)
 
     def _mark(self, stream: int, label: int, start: int, end: int) -> None:
         held = round(self._settings.held_s * self._rate)

@@ -22,6 +22,7 @@ class Scene:
     """What one stream hears behind its words."""
 
     colour_db: Floats  # (bands,): added to the spectrum
+    warp: float = 1.0  # factor on the frequencies of speech
     left: int = 0  # samples until the next one
     level_db: float = -30.0  # of words
     bed: Floats | None = None  # goes round and round; none: digital silence
@@ -42,7 +43,8 @@ class Scene:
 def draw_scene(random: np.random.Generator, settings: Clips, material: Material, rate: int, bands: int) -> Scene:
     """A scene as the recipe wants them."""
     s = settings
-    scene = Scene(np.zeros(bands, np.float32), int(random.uniform(*s.scene_s) * rate), random.uniform(*s.level_db))
+    scene = Scene(np.zeros(bands, np.float32), left=int(random.uniform(*s.scene_s) * rate))
+    scene.level_db = random.uniform(*s.level_db)
     kind = random.random()
     if kind >= s.clean:
         scene.speech = bool(kind < s.clean + s.speech_bed and material.speech)
@@ -53,6 +55,8 @@ def draw_scene(random: np.random.Generator, settings: Clips, material: Material,
         scene.bed = random.standard_normal(rate).astype(np.float32)
         scene.gain = 10 ** (random.uniform(-95, -65) / 20)
     scene.colour_db = smooth_curve(random, bands) * np.float32(s.equalizer_db)
+    if s.vocal_tract:  # drawn only where it is asked for, so that recipes without it keep their streams
+        scene.warp = random.uniform(1 - s.vocal_tract, 1 + s.vocal_tract)
     return scene
 
 

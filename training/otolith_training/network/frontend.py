@@ -68,6 +68,7 @@ class MfccFrontend(Frontend):
     hann: Tensor  # (window,)
     mel: Tensor  # (bins, mels)
     dct: Tensor  # (mels, mfcc)
+    centres_hz: Tensor  # (mels,): where each band is widest open
 
     def __init__(self, settings: Mfcc) -> None:
         super().__init__(settings.n_mfcc)
@@ -76,6 +77,7 @@ class MfccFrontend(Frontend):
         self.register_buffer("hann", torch.hann_window(settings.window_length, dtype=torch.float64).float())
         self.register_buffer("mel", torch.from_numpy(mel_filters(settings).T.copy()))
         self.register_buffer("dct", torch.from_numpy(dct_matrix(settings.n_mels, settings.n_mfcc)))
+        self.register_buffer("centres_hz", torch.from_numpy(mel_centres(settings)), persistent=False)
 
     def fresh_state(self, streams: int) -> State:
         """Silence before the first sample."""
@@ -152,6 +154,14 @@ def mel_filters(settings: Mfcc) -> NDArray[np.float32]:
         dtype=np.float32,
     )
     return filters
+
+
+def mel_centres(settings: Mfcc) -> NDArray[np.float32]:
+    """The centres of the mel filters `(mels,)`, in Hz."""
+    import librosa
+
+    edges = librosa.mel_frequencies(settings.n_mels + 2, fmin=settings.f_min, fmax=settings.f_max, htk=False)
+    return np.asarray(edges[1:-1], np.float32)
 
 
 def dct_matrix(n_mels: int, n_mfcc: int) -> NDArray[np.float32]:

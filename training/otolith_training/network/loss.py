@@ -7,6 +7,8 @@ from torch import Tensor
 
 from otolith_training.recipe import Clips
 
+HINGE = 0.6  # of the highest band: the 4.8 kHz of 8 kHz that Jaitly and Hinton hold to cover the formants
+
 
 def tag_loss(logits: Tensor, allowed: Tensor, label_smoothing: float) -> Tensor:
     """Mean of `-log` of the summed posteriors of each frame's allowed labels; frames that allow all are not counted.
@@ -19,6 +21,26 @@ def tag_loss(logits: Tensor, allowed: Tensor, label_smoothing: float) -> Tensor:
     loss = -(1 - label_smoothing) * right - label_smoothing * log_posteriors.mean(dim=-1)
     counted = ~allowed.all(dim=-1)
     return torch.where(counted, loss, 0.0).sum() / counted.sum().clamp(min=1)
+
+
+def warp_bands(raw: Tensor, warp: Tensor, centres_hz: Tensor) -> Tensor:
+    """Mel bands `(streams, frames, bands)` with their frequencies times `warp` `(streams,)`, as of other speakers.
+
+    Vocal tract length perturbation (Jaitly and Hinton, 2013) on bands that are known already: each takes its value from
+    where its centre `(bands,)` came from, by straight lines between bands. Frequencies are moved by the factor up to
+    a hinge, from there in a straight line to the highest band, which stays.
+    """
+    top = centres_hz[-1]
+    high = HINGE * top * warp.clamp(max=1.0)[:, None]  # where the hinge is moved to ...
+    low = high / warp[:, None]  # ... and where from (streams, 1)
+    beyond = low + (centres_hz - high) * (top - low) / (top - high)
+    source = torch.where(centres_hz <= high, centres_hz / warp[:, None], beyond)  # (streams, bands)
+    above = torch.searchsorted(centres_hz, source).clamp(1, len(centres_hz) - 1)
+    part = (source - centres_hz[above - 1]) / (centres_hz[above] - centres_hz[above - 1])
+    place = above - 1 + part.clamp(0, 1)  # (streams, bands), between bands; below the lowest it is what is heard
+    bands = torch.arange(len(centres_hz), device=raw.device)
+    shares = (1 - (place[:, None] - bands[:, None]).abs()).clamp(min=0)  # (streams, bands from, bands to)
+    return raw @ shares
 
 
 def distort(raw: Tensor, colour_db: Tensor, mean: Tensor, settings: Clips) -> Tensor:
