@@ -1,7 +1,8 @@
 """The stitcher: labelled runs of sensor rows become endless streams, one run after another.
 
 Runs are varied as bodies and wearers vary them: how the sensor sits (rotation), how strong (scale) and how quick
-(speed) a movement is, and noise.
+(speed) a movement is, both also within a run (Um et al., "Data augmentation of wearable sensor data for Parkinson's
+disease monitoring using convolutional neural networks", ICMI 2017); how well its clock keeps time, and noise.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from otolith_training.recipe import Runs
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
+Places = NDArray[np.float64]
 
 START_OF_RUN = 0.7  # share of fresh starts at a run's first row; the rest begin anywhere in it
+KNOTS = 4  # within a run, besides its ends, where a smooth curve is drawn: as many as Um et al. use
+SLOWEST = 0.1  # of the speed within a run: time stands never still
 
 
 class RunStitcher:
@@ -78,11 +82,17 @@ class RunStitcher:
         """A run, varied."""
         s, random = self._settings, self._random
         index = int(random.integers(len(self._rows.runs)))
-        values, labels = change_speed(self._rows.runs[index].values, self._rows.labels[index], random.uniform(*s.speed))
+        run, speed = self._rows.runs[index].values, random.uniform(*s.speed)
+        place = even_pace(len(run), speed)
+        if s.time_warp or s.rate_drift:  # drawn only where asked for, so that recipes without them keep their streams
+            place = uneven_pace(random, len(run), len(place), s.time_warp, s.rate_drift)
+        values, labels = take_rows(run, self._rows.labels[index], place)
         silent = int(random.integers(len(self._triples))) if self._triples and random.random() < s.mask_sensors else -1
         turn = rotation(random, s.rotation_deg)  # one body: all its sensors turn together
         for number, triple in enumerate(self._triples):
             values[:, triple] = values[:, triple] @ turn * np.float32(random.normal(1, s.scale))
+            if s.magnitude_warp:
+                values[:, triple] *= smooth_factor(random, len(values), s.magnitude_warp).astype(np.float32)[:, None]
             if number == silent:
                 values[:, triple] = 0
         values += random.standard_normal(values.shape, np.float32) * (self._deviation * np.float32(s.jitter))
@@ -107,11 +117,34 @@ def rotation(random: np.random.Generator, deviation_deg: float) -> Floats:
     return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross), np.float32)
 
 
-def change_speed(values: Floats, labels: Labels, speed: float) -> tuple[Floats, Labels]:
-    """A run `speed` times as fast, by straight lines between its rows; labels go to the nearest."""
-    count = max(2, int(len(values) / speed))
-    place = np.linspace(0, len(values) - 1, count)
-    below = np.minimum(place.astype(np.int64), len(values) - 2) if len(values) > 1 else np.zeros(count, np.int64)
-    above = np.minimum(below + 1, len(values) - 1)
+def even_pace(rows: int, speed: float) -> Places:
+    """Where in a run of `rows` rows each row of one `speed` times as fast comes from."""
+    return np.linspace(0, rows - 1, max(2, int(rows / speed)))
+
+
+def uneven_pace(random: np.random.Generator, rows: int, count: int, time_warp: float, rate_drift: float) -> Places:
+    """Where in a run of `rows` rows each of `count` comes from, `(count,)`, under a speed that changes on the way.
+
+    It changes smoothly, by `time_warp` at each knot, and steadily from the run's start to its end, by `rate_drift` each
+    way; both are deviations, as shares of the speed. The run still begins and ends where it did.
+    """
+    speed = smooth_factor(random, count, time_warp)
+    speed += random.normal(0, rate_drift) * np.linspace(-1, 1, count)
+    speed = np.maximum(speed, SLOWEST)
+    passed = np.concatenate(([0.0], np.cumsum(speed[1:] + speed[:-1])))
+    return np.asarray(passed / passed[-1] * (rows - 1))
+
+
+def smooth_factor(random: np.random.Generator, count: int, deviation: float) -> Places:
+    """A factor about 1 for each of `count` rows, drawn at each knot; straight lines between."""
+    knots = np.linspace(0, count - 1, KNOTS + 2)
+    return np.asarray(np.interp(np.arange(count), knots, random.normal(1, deviation, KNOTS + 2)))
+
+
+def take_rows(values: Floats, labels: Labels, place: Places) -> tuple[Floats, Labels]:
+    """Rows at places between rows, by straight lines; labels go to the nearest."""
+    last = len(values) - 1
+    below = np.minimum(place.astype(np.int64), max(0, last - 1))
+    above = np.minimum(below + 1, last)
     part = (place - below).astype(np.float32)[:, None]
     return values[below] * (1 - part) + values[above] * part, labels[np.rint(place).astype(np.int64)]
