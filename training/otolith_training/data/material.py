@@ -16,21 +16,18 @@ from otolith.inference.card import DataSet
 from otolith.recordings import AUDIO_SUFFIXES, load_audio
 from otolith_training.data.composer import Material, Word, coloured_noise, find_word
 from otolith_training.data.datasets import (
-    DEV_SHARE,
     NOISE_FOLDER,
-    TEST_SHARE,
     Clip,
     Run,
     Split,
-    assign_splits,
     fingerprint,
     fingerprints,
-    hashed_split,
     map_label,
     read_clips,
     read_runs,
     require_labels,
 )
+from otolith_training.data.splits import DEV_SHARE, TEST_SHARE, assign_splits, hashed_split
 from otolith_training.recipe import Backgrounds, Mfcc, Recipe, Rows
 
 Floats = NDArray[np.float32]

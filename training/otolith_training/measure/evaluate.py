@@ -14,12 +14,12 @@ from otolith_training.data.datasets import (
     SPLIT_NAMES,
     Clip,
     Run,
-    assign_splits,
     fingerprints,
     read_clips,
     read_manifest,
     read_runs,
 )
+from otolith_training.data.splits import assign_splits
 from otolith_training.measure.compare import compare, compare_long
 from otolith_training.measure.decisions import decide_all, figures_of
 from otolith_training.measure.exhibits import Exhibits, from_clips, from_runs, from_tracks
