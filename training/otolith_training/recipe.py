@@ -120,6 +120,7 @@ class Runs(Section, frozen=True, tag_field="type", tag="runs"):
     jitter: float = 0.02  # noise on every value, in deviations of its channel
     speed: tuple[float, float] = (0.85, 1.15)  # how much faster a run is played
     mask_sensors: float = 0.0  # share of runs in which one three-axis sensor is silent
+    start_on_run: float = 0.7  # share of fresh starts at a run's first row; the rest begin anywhere in it
 
 
 class Training(Section, frozen=True):
@@ -346,7 +347,10 @@ def _stream_faults(streams: Clips | Runs) -> list[str]:
         value = getattr(streams, name)
         if isinstance(value, tuple) and not value[0] <= value[1]:
             faults.append(f"streams.{name}: {value[0]:g} to {value[1]:g}; the lower figure goes first")
-    shares = ("clean", "speech_bed", "negatives", "unknown", "reverb", "known_after", "start_on_clip", "mask_sensors")
+    shares = (
+        "clean", "speech_bed", "negatives", "unknown", "reverb", "known_after", "start_on_clip", "mask_sensors",
+        "start_on_run",
+    )  # fmt: skip
     given = {name: getattr(streams, name) for name in shares if name in streams.__struct_fields__}
     faults += [
         f"streams.{name}: {share:g}; a share, between 0 and 1" for name, share in given.items() if not 0 <= share <= 1

@@ -71,9 +71,19 @@ def test_runs_come_from_packed_files(tmp_path: Path) -> None:
     assert runs[1].labels == ("SEATED", "WALKING", "WALKING", "WALKING", "WALKING", "WALKING")
 
 
+def test_a_packed_file_of_windows_is_a_run_a_window_and_named_after_its_split(tmp_path: Path) -> None:
+    windows = np.arange(16, dtype=np.float32).reshape(2, 4, 2)
+    path = packed(tmp_path / "train.npz", X=windows, y=np.array([1, 0]), offsets=None)
+    runs = read_runs(path, ["acc_x", "acc_y"], 100.0)
+    assert [run.labels for run in runs] == [("WALKING",) * 4, ("SEATED",) * 4]
+    assert [(run.group, run.split) for run in runs] == [("s1", "train"), ("s2", "train")]
+    np.testing.assert_array_equal([run.values for run in runs], windows)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"X": np.zeros((10, 4, 2), np.float32), "y": np.array([0]), "offsets": None}, "a window has one label"),
         ({"offsets": None}, "has no array offsets"),
         ({"channels": np.array(["acc_x", "acc_z"])}, "has no channel acc_y"),
         ({"X": np.full((10, 2), np.nan, np.float32)}, "row 0 holds what is not a number"),

@@ -2,7 +2,8 @@
 
 Sound: a folder a label, or `manifest.csv` with `file,label[,split,speaker]`. Sensors: one CSV or Parquet file a
 recording, beside a `manifest.csv` with `file[,label,split,subject]` or without one; or packed `*.npz` files with `X`
-(rows, channels), `y` (label index), `offsets` (runs + 1), `labels`, `channels` and, where known, `subject` and `t_ms`.
+(rows, channels), `y` (label index), `offsets` (runs + 1), `labels`, `channels` and, where known, `subject` and `t_ms`;
+or `X` (windows, rows, channels) and `y` a window, without `offsets`. A packed file named after a split is that split.
 """
 
 from __future__ import annotations
@@ -202,15 +203,8 @@ def _plain_run(path: Path, channels: Sequence[str], sample_rate: float, row: Map
 
 
 def _packed_runs(path: Path, channels: Sequence[str]) -> list[Run]:
-    """The runs of a packed file, which is read without pickles."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
-    except (OSError, ValueError, BadZipFile) as error:
-        raise RecordingError(f"{path}: cannot be read as a packed set ({error}); pack it again") from None
-    wanted = ("X", "y", "offsets", "labels", "channels")
-    if missing := [name for name in wanted if name not in arrays]:
-        raise RecordingError(f"{path}: has no array {', '.join(missing)}; a packed set holds {', '.join(wanted)}")
+    """The runs of a packed file."""
+    arrays = _packed_arrays(path)
     names = [str(name) for name in arrays["channels"]]
     if missing := [name for name in channels if name not in names]:
         raise RecordingError(f"{path}: has no channel {', '.join(missing)} (found {', '.join(names)})")
@@ -222,15 +216,40 @@ def _packed_runs(path: Path, channels: Sequence[str]) -> list[Run]:
     starts = arrays["offsets"].tolist()
     subjects = [str(s) for s in arrays["subject"]] if "subject" in arrays else [None] * (len(starts) - 1)
     keys = [str(e) for e in arrays["execution"]] if "execution" in arrays else [str(i) for i in range(len(starts) - 1)]
+    split = SPLIT_NAMES.get(path.stem.lower())
     for index, (start, end) in enumerate(pairwise(starts)):
         if "t_ms" in arrays and (np.diff(arrays["t_ms"][start:end]) < 0).any():
             raise RecordingError(f"{path}: run {keys[index]}: time runs backwards; sort its rows")
     return [
         Run(
-            f"{path.name}/{key}", path, np.ascontiguousarray(values[start:end]), tuple(labels[start:end]), subject, None
+            f"{path.name}/{key}",
+            path,
+            np.ascontiguousarray(values[start:end]),
+            tuple(labels[start:end]),
+            subject,
+            split,
         )
         for key, subject, (start, end) in zip(keys, subjects, pairwise(starts), strict=True)
     ]
+
+
+def _packed_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a packed file, read without pickles; windows are laid end to end, each as a run of its own."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise RecordingError(f"{path}: cannot be read as a packed set ({error}); pack it again") from None
+    wanted = ("X", "y", "offsets", "labels", "channels")
+    if "X" in arrays and "y" in arrays and arrays["X"].ndim == 3 and "offsets" not in arrays:
+        windows, rows, _ = arrays["X"].shape
+        if arrays["y"].shape != (windows,):
+            raise RecordingError(f"{path}: y is {arrays['y'].shape} for {windows} windows; a window has one label")
+        arrays["X"], arrays["y"] = arrays["X"].reshape(windows * rows, -1), arrays["y"].repeat(rows)
+        arrays["offsets"] = np.arange(windows + 1) * rows
+    if missing := [name for name in wanted if name not in arrays]:
+        raise RecordingError(f"{path}: has no array {', '.join(missing)}; a packed set holds {', '.join(wanted)}")
+    return arrays
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -95,7 +95,9 @@ def load_sound(recipe: Recipe, clips: Sequence[Clip], data: Path, split: Split) 
     rate = frontend.sample_rate
     chosen = [clip for clip in clips if clip.split == split]
     if not chosen:
-        raise OtolithError(f"{data / recipe.data.path}: no clip falls into the split {split!r}; bring more of them")
+        raise OtolithError(
+            f"{data / recipe.data.path}: no clip falls into the split {split!r}; bring more, or name groups for it"
+        )
     labels = recipe.all_labels
     sounds = _each(lambda clip: load_audio(clip.path, rate), chosen)
     words: list[list[Word]] = [[] for _ in labels]
@@ -121,7 +123,7 @@ def load_rows(recipe: Recipe, runs: Sequence[Run], split: Split) -> RowSet:
     d, labels = recipe.data, recipe.all_labels
     chosen = [run for run in runs if run.split == split]
     if not chosen:
-        raise OtolithError(f"{d.path}: no run falls into the split {split!r}; bring more of them")
+        raise OtolithError(f"{d.path}: no run falls into the split {split!r}; bring more, or name groups for it")
     index = {
         label: labels.index(map_label(label, labels, d.unknown, d.background, d.path))
         for label in {label for run in chosen for label in set(run.labels)}

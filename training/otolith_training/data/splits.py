@@ -6,10 +6,10 @@ A group (a speaker, a subject) is never in two of them, unless a set's own manif
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from otolith_training.data.datasets import Item, Split
+from otolith_training.data.datasets import Clip, Item, Run, Split
 
 TEST_SHARE = 0.15
 DEV_SHARE = 0.15
@@ -30,8 +30,11 @@ def assign_splits(items: Iterable[Item], dev: Collection[str] = (), test: Collec
     """Every item with a split: groups named in `dev` and `test`, else the manifest's, else a hash.
 
     The hash is of the group (speaker, subject) where one is known, else of the file's name. Where groups are named
-    for a split, no others are drawn into it.
+    for a split, no others are drawn into it. Where a manifest tells train from test and names no dev, dev is drawn by
+    hash out of its train items: by group if it keeps groups apart, by file if it shares them.
     """
+    items = list(items)
+    drawn = _dev_keys(items) if not dev else set()
     assigned = []
     for item in items:
         split: Split
@@ -40,10 +43,28 @@ def assign_splits(items: Iterable[Item], dev: Collection[str] = (), test: Collec
         elif item.group is not None and item.group in dev:
             split = "dev"
         elif item.split is not None:
-            split = item.split
+            split = "dev" if item.split == "train" and drawn & {item.group, item.name} else item.split
         else:
-            split = hashed_split(item.group if item.group is not None else item.name)
+            split = hashed_split(key_of(item))
             if (split == "test" and test) or (split == "dev" and dev):
                 split = "train"
         assigned.append(replace(item, split=split))
     return assigned
+
+
+def key_of(item: Clip | Run) -> str:
+    """What stays together: the item's group where one is known, else the item alone, by its name."""
+    return item.group if item.group is not None else item.name
+
+
+def _dev_keys(items: Sequence[Clip | Run]) -> set[str | None]:
+    """Groups or names to choose by, out of the train items of a manifest that names only train and test.
+
+    A hash that drew the manifest's own splits would say train of each of them, so nothing of such a set moves.
+    """
+    if {item.split for item in items} != {"train", "test"}:
+        return set()
+    groups = [{item.group for item in items if item.split == split} - {None} for split in ("train", "test")]
+    shared = bool(groups[0] & groups[1])
+    keys = {item.name if shared else key_of(item) for item in items if item.split == "train"}
+    return {key for key in keys if hashed_split(key) == "dev"}

@@ -18,8 +18,6 @@ from otolith_training.recipe import Runs
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
-START_OF_RUN = 0.7  # share of fresh starts at a run's first row; the rest begin anywhere in it
-
 
 class RunStitcher:
     """Endless streams of rows; the same seed gives the same streams."""
@@ -63,7 +61,7 @@ class RunStitcher:
 
     def _begin(self) -> tuple[Floats, Labels]:
         values, labels = self._draw()
-        first = 0 if self._random.random() < START_OF_RUN else int(self._random.integers(len(values)))
+        first = 0 if self._random.random() < self._settings.start_on_run else int(self._random.integers(len(values)))
         return values[first:], labels[first:]
 
     def _take(self, stream: int) -> tuple[Floats, Labels]:
