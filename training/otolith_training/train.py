@@ -30,8 +30,8 @@ from otolith_training.network.export import export
 from otolith_training.recipe import Clips, Recipe, read_recipe
 
 KEPT = (
-    "clips", "rows", "accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval", "interval_over", "delay_s",
-    "per_label",
+    "clips", "rows", "runs", "accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval", "interval_over",
+    "delay_s", "per_label",
 )  # fmt: skip
 CHOICE_STREAMS = 16
 CHOICE_SEED = 11  # other streams than those that chose the epoch
@@ -132,4 +132,7 @@ def _examples(recipe: Recipe, items: Items) -> list[NDArray[np.float32]]:
 
 
 def _kept(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: figures[name] for name in KEPT if name in figures}
+    kept = {name: figures[name] for name in KEPT if name in figures}
+    if isinstance(runs := kept.get("runs"), Mapping):
+        kept["runs"] = _kept(runs)
+    return kept
