@@ -205,6 +205,13 @@ def parse_recipe(text: str, where: str) -> Recipe:
     return recipe
 
 
+def with_seed(recipe: Recipe, seed: int | None) -> Recipe:
+    """The recipe with another seed; as it is where none is given."""
+    if seed is None:
+        return recipe
+    return msgspec.structs.replace(recipe, training=msgspec.structs.replace(recipe.training, seed=seed))
+
+
 _SECTIONS: dict[str, tuple[type[Section], ...]] = {
     "": (Recipe,),
     "data": (Data,),

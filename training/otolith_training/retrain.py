@@ -70,7 +70,7 @@ def retrain(path: Path, added: Path, data: Path, out: Path | None, force: bool, 
     )
     fitted.sets.append(lesson.added)
     parents = [*parent.card.metrics.get("parents", []), parent.identity]
-    child = finish(lesson.recipe, lesson.text, lesson.items, data, beside, fitted, console, parents)
+    child = finish(lesson.recipe, lesson.text, lesson.items, data, beside, fitted, console, {"parents": parents})
     figures = hold_against(child, parent, lesson)
     print_comparison(figures, console)
     if figures["worse"] and not force:
