@@ -87,7 +87,7 @@ def test_clips_are_folded_by_speaker_whatever_their_manifest_says(
     assert figures["pooled"]["clips"] == 9
     said = StringIO()
     print_crossvalidation(figures, Console(file=said, width=120))
-    assert "2 folds pooled, 9 clips" in said.getvalue()
+    assert "test of 2 folds, 9 clips" in said.getvalue()
     assert "mean" in said.getvalue()
 
 
@@ -118,4 +118,4 @@ def test_the_command_prints_json_or_a_table(trained: Path, monkeypatch: pytest.M
     monkeypatch.setattr(crossvalidation, "crossvalidate", lambda *_: figures)
     said = CliRunner().invoke(command, ["r.toml", "--leave-one-out", "--json"])
     assert json.loads(said.stdout)["pooled"]["rows"] == 1800
-    assert "3 folds pooled, 1,800 rows" in CliRunner().invoke(command, ["r.toml", "--leave-one-out"]).stdout
+    assert "test of 3 folds, 1,800 rows" in CliRunner().invoke(command, ["r.toml", "--leave-one-out"]).stdout

@@ -127,23 +127,31 @@ def mean_of(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def print_crossvalidation(figures: Mapping[str, Any], console: Console) -> None:
     """A line a fold, their mean, and the pooled figures."""
-    pooled = figures["pooled"]
+    pooled, mean = figures["pooled"], figures["mean"]
     unit = "clips" if "clips" in pooled else "rows"
-    whole = "runs" in pooled
-    names = ("held out", unit, "accuracy", "macro-F1", *(("whole runs",) if whole else ()))
-    table = Table("fold")
-    for name in names:
-        table.add_column(name, justify="left" if name == "held out" else "right")
+    further = [name for name, there in (("delay", _delay(pooled)), ("whole runs", "runs" in pooled)) if there]
+    table = Table("fold", "held out")
+    for name in (unit, "accuracy", "macro-F1", *further):
+        table.add_column(name, justify="right")
     for fold in figures["folds"]:
         cells = [named(fold["test"]), f"{fold[unit]:,}", f"{fold['accuracy']:.1%}", f"{fold['macro_f1']:.3f}"]
-        cells += [f"{fold['runs']['accuracy']:.1%}"] if whole else []
+        if "delay" in further:
+            cells.append(_delay(fold))
+        if "whole runs" in further:
+            cells.append(f"{fold['runs']['accuracy']:.1%}" if "runs" in fold else "")
         table.add_row(str(fold["number"]), *map(escape, cells))
-    mean = figures["mean"]
     cells = ["", "", f"{mean['accuracy']:.1%}", f"{mean['macro_f1']:.3f}"]
-    table.add_row("mean", *cells, *([f"{mean['runs']['accuracy']:.1%}"] if whole else []))
+    cells += ["" if name == "delay" or "runs" not in mean else f"{mean['runs']['accuracy']:.1%}" for name in further]
+    table.add_row("mean", *cells)
     console.print(table)
-    heading = {"model": figures["recipe"], "data": figures["data"], "split": f"{len(figures['folds'])} folds pooled"}
+    heading = {"model": figures["recipe"], "data": figures["data"], "split": f"test of {len(figures['folds'])} folds"}
     print_evaluation({**heading, **pooled}, console)
+
+
+def _delay(figures: Mapping[str, Any]) -> str:
+    """The median delay of a new label; nothing where no label changes, or no change was told."""
+    median = figures.get("delay_s", {}).get("median")
+    return "" if median is None else f"{median:.2f} s"
 
 
 def named(groups: Sequence[str]) -> str:
