@@ -38,6 +38,14 @@ def test_a_recipe_and_recordings_become_a_model_that_opens(tmp_path: Path, text:
     assert "CC BY 4.0" in written
 
 
+def test_a_model_of_half_the_rate_is_trained_on_the_same_recordings_and_told_in_its_own_hops(tmp_path: Path) -> None:
+    frontend = "8000\nwindow_length = 256\nhop_length = 160\nn_mels = 32\nn_mfcc = 32\nf_max = 3900.0"
+    model, _ = run(changed(SOUND, {"sample_rate": frontend}), tmp_path)
+    card = model.card
+    assert (card.sample_rate, card.hop_length, card.frame_rate) == (8000.0, 160, 50.0)
+    assert card.metrics["test"]["clips"] == 2
+
+
 @pytest.mark.parametrize("text", [SOUND, MOTION], ids=["sound", "motion"])
 def test_a_budget_of_false_alarms_chooses_the_triggers_and_says_what_to_expect(tmp_path: Path, text: str) -> None:
     model, said = run(f"{text}\n[detector]\nfalse_alarms_per_hour = 60.0\n", tmp_path)

@@ -11,6 +11,7 @@ import click
 COMMANDS = {
     "train": "otolith_training.cli:train",
     "compose": "otolith_training.cli:compose",
+    "crossvalidate": "otolith_training.cli:crossvalidate",
     "evaluate": "otolith_training.cli:evaluate",
     "calibrate": "otolith_training.cli:calibrate",
     "synthesize": "otolith_training.cli:synthesize",
@@ -33,6 +34,39 @@ def train(recipe: Path, data: Path, out: Path | None, seed: int | None) -> None:
     from otolith_training.train import train as run
 
     run(recipe, data, out, seed, Console(stderr=True))
+
+
+@click.command(short_help="Train and measure on every speaker in turn.")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), default=Path(), help="Folder that the recipe's paths are in.")
+@click.option("--folds", type=click.IntRange(min=2), help="How many models to train.  [default: 5]")
+@click.option("--leave-one-out", is_flag=True, help="A fold a speaker or subject.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="In place of the recipe's.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for models and figures.  [default: NAME-folds]")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def crossvalidate(
+    recipe: Path,
+    data: Path,
+    folds: int | None,
+    leave_one_out: bool,
+    seed: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Train RECIPE once a fold and measure each model on the speakers or subjects that it never met.
+
+    Every one is held out once; the set's own splits are not used. The same command goes on where it was stopped.
+    """
+    from rich.console import Console
+
+    from otolith_training.crossvalidate import crossvalidate as run
+    from otolith_training.crossvalidate import print_crossvalidation
+
+    figures = run(recipe, data, out, folds, leave_one_out, seed, Console(stderr=True))
+    if as_json:
+        click.echo(json.dumps(figures))
+    else:
+        print_crossvalidation(figures, Console())
 
 
 @click.command()

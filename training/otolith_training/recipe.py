@@ -127,6 +127,7 @@ class Runs(Section, frozen=True, tag_field="type", tag="runs"):
     rate_drift: float = 0.0  # deviation of how far the clock is off at a run's end, and at its start the other way
     magnitude_warp: float = 0.0  # deviation of a factor on each sensor that changes smoothly within a run
     mask_sensors: float = 0.0  # share of runs in which one three-axis sensor is silent
+    start_on_run: float = 0.7  # share of fresh starts at a run's first row; the rest begin anywhere in it
 
 
 class Training(Section, frozen=True):
@@ -209,6 +210,13 @@ def parse_recipe(text: str, where: str) -> Recipe:
     for fault in _faults(recipe):
         raise SettingsError(f"{where}: {fault}")
     return recipe
+
+
+def with_seed(recipe: Recipe, seed: int | None) -> Recipe:
+    """The recipe with another seed; as it is where none is given."""
+    if seed is None:
+        return recipe
+    return msgspec.structs.replace(recipe, training=msgspec.structs.replace(recipe.training, seed=seed))
 
 
 _SECTIONS: dict[str, tuple[type[Section], ...]] = {
@@ -347,7 +355,9 @@ def _number_faults(recipe: Recipe) -> list[str]:
     ]
 
 
-_SHARES = ("clean", "speech_bed", "negatives", "unknown", "reverb", "known_after", "start_on_clip", "mask_sensors")
+_SHARES = (
+    "clean", "speech_bed", "negatives", "unknown", "reverb", "known_after", "start_on_clip", "mask_sensors", "start_on_run",
+)  # fmt: skip
 _HIGHEST = {
     **dict.fromkeys(_SHARES, 1.0),
     "clip_gain_db": 40.0,

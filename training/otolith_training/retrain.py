@@ -22,8 +22,9 @@ from rich.table import Table
 from otolith.errors import OtolithError
 from otolith.inference.card import DataSet
 from otolith.inference.model import Model
-from otolith_training.data.datasets import NOISE_FOLDER, Clip, Run, assign_splits, fingerprint, read_clips, read_runs
+from otolith_training.data.datasets import NOISE_FOLDER, Clip, Run, fingerprint, read_clips, read_runs
 from otolith_training.data.material import Items, describe_sets, list_items
+from otolith_training.data.splits import assign_splits
 from otolith_training.fit import fit
 from otolith_training.measure.compare import compare
 from otolith_training.measure.decisions import decide_all
@@ -69,7 +70,7 @@ def retrain(path: Path, added: Path, data: Path, out: Path | None, force: bool, 
     )
     fitted.sets.append(lesson.added)
     parents = [*parent.card.metrics.get("parents", []), parent.identity]
-    child = finish(lesson.recipe, lesson.text, lesson.items, data, beside, fitted, console, parents)
+    child = finish(lesson.recipe, lesson.text, lesson.items, data, beside, fitted, console, {"parents": parents})
     figures = hold_against(child, parent, lesson)
     print_comparison(figures, console)
     if figures["worse"] and not force:

@@ -27,11 +27,11 @@ from otolith_training.measure.tables import to_markdown
 from otolith_training.measure.tracks import tracks_of_labels
 from otolith_training.network.cards import make_card
 from otolith_training.network.export import export
-from otolith_training.recipe import Clips, Recipe, read_recipe
+from otolith_training.recipe import Clips, Recipe, read_recipe, with_seed
 
 KEPT = (
-    "clips", "rows", "accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval", "interval_over", "delay_s",
-    "per_label",
+    "clips", "rows", "runs", "accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval", "interval_over",
+    "delay_s", "per_label",
 )  # fmt: skip
 CHOICE_STREAMS = 16
 CHOICE_SEED = 11  # other streams than those that chose the epoch
@@ -41,8 +41,7 @@ MOST_HOURS = 12.0  # streams are composed of a few minutes of held-out sound: mo
 def train(recipe_path: Path, data: Path, out: Path | None, seed: int | None, console: Console) -> Model:
     """Train and export as `otolith train` does; returns the model that was written. Raises `OtolithError`."""
     recipe, text = read_recipe(recipe_path)
-    if seed is not None:
-        recipe = msgspec.structs.replace(recipe, training=msgspec.structs.replace(recipe.training, seed=seed))
+    recipe = with_seed(recipe, seed)
     out = out or Path(f"{recipe.name}.onnx")
     checkpoint = out.with_suffix(".checkpoint.pt")
     items = list_items(recipe, data)
@@ -60,20 +59,20 @@ def finish(
     out: Path,
     fitted: Fitted,
     console: Console,
-    parents: Sequence[str] = (),
+    origin: Mapping[str, Any] | None = None,
 ) -> Model:
     """Export a fitted network, measure the file, and write it again with the figures on its card.
 
-    `parents` are the models it was retrained from, the first one first.
+    `origin` stands on the card beside them: `parents`, the models it was retrained from, the first one first; or
+    `fold`, who of the data was held out from it (`crossvalidate.py`).
     """
     examples = _examples(recipe, items)
     metrics: dict[str, Any] = {
         "parameters": sum(p.numel() for p in fitted.network.parameters()),
         "epochs": fitted.epoch,
         "limits": recipe.limits,
+        **(origin or {}),
     }
-    if parents:
-        metrics["parents"] = list(parents)
     card = make_card(recipe, text, fitted.sets, metrics, recipe.training.seed)
     unmeasured = out.with_suffix(".unmeasured.onnx")
     try:
@@ -132,4 +131,7 @@ def _examples(recipe: Recipe, items: Items) -> list[NDArray[np.float32]]:
 
 
 def _kept(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: figures[name] for name in KEPT if name in figures}
+    kept = {name: figures[name] for name in KEPT if name in figures}
+    if isinstance(runs := kept.get("runs"), Mapping):
+        kept["runs"] = _kept(runs)
+    return kept

@@ -10,23 +10,17 @@ import pytest
 
 from otolith.errors import OtolithError, RecordingError
 from otolith_training.data.datasets import (
-    Clip,
-    assign_splits,
     fingerprint,
-    hashed_split,
     map_label,
     read_clips,
     read_runs,
     require_labels,
 )
 from otolith_training.data.material import list_clips, split_background
+from otolith_training.data.splits import assign_splits
 from tests.training.small import DATA, sound_recipe
 
 CHANNELS = ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
-
-
-def clip(name: str, group: str | None = None) -> Clip:
-    return Clip(name, Path(name), "yes", group, None)
 
 
 def packed(path: Path, **changes: object) -> Path:
@@ -57,30 +51,6 @@ def test_a_folder_a_label_needs_no_manifest(tmp_path: Path) -> None:
     assert {c.split for c in assign_splits(clips)} <= {"train", "dev", "test"}
 
 
-def test_speakers_never_stand_in_two_splits_and_new_files_move_no_old_ones() -> None:
-    clips = [clip(f"{i}.wav", f"speaker {i % 40}") for i in range(400)]
-    split = {c.name: c.split for c in assign_splits(clips)}
-    by_speaker: dict[str | None, set[str | None]] = {}
-    for c in assign_splits(clips):
-        by_speaker.setdefault(c.group, set()).add(c.split)
-    assert all(len(splits) == 1 for splits in by_speaker.values())
-    more = [*clips, *(clip(f"new {i}.wav", f"newcomer {i}") for i in range(50))]
-    assert {c.name: c.split for c in assign_splits(more) if c.name in split} == split
-
-
-def test_a_hash_draws_about_fifteen_percent_each_for_dev_and_test() -> None:
-    drawn = [hashed_split(f"file {i}.wav") for i in range(4000)]
-    assert 0.13 < drawn.count("test") / 4000 < 0.17
-    assert 0.13 < drawn.count("dev") / 4000 < 0.17
-
-
-def test_named_groups_are_held_out_and_no_others_beside_them() -> None:
-    clips = [clip(f"{i}.wav", f"s{i % 10}") for i in range(100)]
-    assigned = assign_splits(clips, dev=["s1"], test=["s2", "s3"])
-    assert {c.group for c in assigned if c.split == "dev"} == {"s1"}
-    assert {c.group for c in assigned if c.split == "test"} == {"s2", "s3"}
-
-
 def test_the_end_of_a_long_background_is_never_trained_on() -> None:
     long = np.arange(40 * 100, dtype=np.float32)
     parts = split_background("dishes.flac", long, rate=100)
@@ -101,9 +71,19 @@ def test_runs_come_from_packed_files(tmp_path: Path) -> None:
     assert runs[1].labels == ("SEATED", "WALKING", "WALKING", "WALKING", "WALKING", "WALKING")
 
 
+def test_a_packed_file_of_windows_is_a_run_a_window_and_named_after_its_split(tmp_path: Path) -> None:
+    windows = np.arange(16, dtype=np.float32).reshape(2, 4, 2)
+    path = packed(tmp_path / "train.npz", X=windows, y=np.array([1, 0]), offsets=None)
+    runs = read_runs(path, ["acc_x", "acc_y"], 100.0)
+    assert [run.labels for run in runs] == [("WALKING",) * 4, ("SEATED",) * 4]
+    assert [(run.group, run.split) for run in runs] == [("s1", "train"), ("s2", "train")]
+    np.testing.assert_array_equal([run.values for run in runs], windows)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"X": np.zeros((10, 4, 2), np.float32), "y": np.array([0]), "offsets": None}, "a window has one label"),
         ({"offsets": None}, "has no array offsets"),
         ({"channels": np.array(["acc_x", "acc_z"])}, "has no channel acc_y"),
         ({"X": np.full((10, 2), np.nan, np.float32)}, "row 0 holds what is not a number"),

@@ -40,6 +40,17 @@ def test_stitched_runs_carry_their_labels_row_by_row() -> None:
     assert all(truth[row.tobytes()] == label for row, label in zip(values, labels, strict=True))
 
 
+def test_streams_that_always_start_afresh_on_a_run_are_plain_windows_of_it() -> None:
+    recipe = motion_recipe()
+    rows = load_rows(recipe, list_runs(recipe, DATA), "train")
+    still = Runs(rotation_deg=0, scale=0, jitter=0, speed=(1, 1), start_on_run=1.0)
+    stitcher = RunStitcher(rows, still, NAMES, 4, streams=3, frames=128, fresh_start=1.0, seed=0)
+    chunk = [stitcher.next() for _ in range(3)][-1]
+    assert chunk.fresh.all()
+    firsts = [run.values[:128].tobytes() for run in rows.runs]
+    assert all(stream.tobytes() in firsts for stream in chunk.frames)
+
+
 def test_three_axes_are_found_by_name_and_turned_without_stretching() -> None:
     assert three_axis(["acc_x", "acc_y", "acc_z", "light", "gyro_x"]) == [[0, 1, 2]]
     turn = rotation(np.random.default_rng(0), 30.0)

@@ -17,8 +17,9 @@ from rich.console import Console
 
 from otolith.errors import OtolithError, UsageError
 from otolith.recordings import read_audio
-from otolith_training.data.datasets import assign_splits, hashed_split, read_clips, read_manifest
+from otolith_training.data.datasets import read_clips, read_manifest
 from otolith_training.data.speech import KEPT_S, RATE, read_speech, write_speech
+from otolith_training.data.splits import assign_splits, hashed_split
 from otolith_training.data.synthesize import COLUMNS, Outcome, synthesize
 from otolith_training.data.voices import VoiceError
 from tests.processes import OTOLITH, run_otolith

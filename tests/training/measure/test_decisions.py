@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from otolith.inference.model import Model
 from otolith.inference.stream import Stream
 from otolith_training.data.material import list_clips, list_runs
 from otolith_training.measure.compare import compare
-from otolith_training.measure.decisions import Decisions, change_delays, decide_all, figures_of
+from otolith_training.measure.decide import decide_run
+from otolith_training.measure.decisions import Decisions, change_delays, concatenate, decide_all, figures_of
 from otolith_training.measure.soak import soak, warmed
 from otolith_training.network.cards import make_card
 from otolith_training.network.export import export
@@ -58,6 +60,29 @@ def test_runs_are_told_by_subject_with_intervals_and_delay(tmp_path: Path) -> No
     low, high = figures["accuracy_interval"]
     assert low <= figures["accuracy"] <= high
     assert figures["delay_s"]["changes"] > 3
+
+
+def test_runs_of_one_label_are_decided_as_wholes_too(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    recipe = motion_recipe()
+    model = export(random_scaling(make_network(recipe)), make_card(recipe, MOTION), [], tmp_path / "motion.onnx")
+    windows = [
+        replace(run, values=run.values[at : at + 20], labels=run.labels[at : at + 1] * 20)
+        for run in list_runs(recipe, DATA)
+        for at in (0, 300)
+    ]
+    decided = decide_all(model, recipe, windows)
+    figures = figures_of(concatenate([decided, decided]), model.card)
+    assert (figures["rows"], figures["runs"]["runs"]) == (240, 12)
+    assert figures["runs"]["interval_over"] == {"unit": "subject", "count": 3}
+    assert sum(map(sum, figures["runs"]["confusion"]["matrix"])) == 12
+    assert decide_all(model, recipe, list_runs(recipe, DATA)).whole is None
+
+
+def test_a_run_is_what_its_second_half_says() -> None:
+    posteriors = np.array([[0.9, 0.1]] * 5 + [[0.3, 0.7]] * 4 + [[0.9, 0.1]], np.float32)
+    assert decide_run(posteriors) == 1
+    assert decide_run(posteriors[:1]) == 0
 
 
 def test_a_fresh_soak_is_the_plain_test_and_carried_state_is_really_carried(words: Model) -> None:

@@ -17,6 +17,7 @@ Floats = NDArray[np.float32]
 SHAPES = {
     "factored": Mfcc(16000),
     "factored, three hops a window": Mfcc(16000, window_length=640, hop_length=240, n_mfcc=20),
+    "a telephone's rate": Mfcc(8000, window_length=256, hop_length=160, n_mels=32, n_mfcc=32, f_max=3900),
     "no good factors": Mfcc(16000, window_length=502, hop_length=251),
     "hop is window": Mfcc(16000, window_length=320, hop_length=320),
 }

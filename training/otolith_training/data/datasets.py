@@ -2,14 +2,15 @@
 
 Sound: a folder a label, or `manifest.csv` with `file,label[,split,speaker]`. Sensors: one CSV or Parquet file a
 recording, beside a `manifest.csv` with `file[,label,split,subject]` or without one; or packed `*.npz` files with `X`
-(rows, channels), `y` (label index), `offsets` (runs + 1), `labels`, `channels` and, where known, `subject` and `t_ms`.
+(rows, channels), `y` (label index), `offsets` (runs + 1), `labels`, `channels` and, where known, `subject` and `t_ms`;
+or `X` (windows, rows, channels) and `y` a window, without `offsets`. A packed file named after a split is that split.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -33,8 +34,6 @@ SPLIT_NAMES: dict[str, Split] = {
     **dict.fromkeys(("dev", "development", "val", "valid", "validation"), "dev"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-TEST_SHARE = 0.15
-DEV_SHARE = 0.15
 RATE_TOLERANCE = 0.25  # real sensors say 100 Hz and deliver 104; half or double is another thing
 
 
@@ -147,40 +146,6 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
     return rows
 
 
-def hashed_split(key: str, dev: float = DEV_SHARE, test: float = TEST_SHARE) -> Split:
-    """A split drawn by a hash, so that adding files never moves old ones."""
-    share = hashed_share(key)
-    return "test" if share < test else "dev" if share < test + dev else "train"
-
-
-def hashed_share(key: str) -> float:
-    """A number in 0..1 that depends on nothing but `key`."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
-
-
-def assign_splits(items: Iterable[Item], dev: Collection[str] = (), test: Collection[str] = ()) -> list[Item]:
-    """Every item with a split: groups named in `dev` and `test`, else the manifest's, else a hash.
-
-    The hash is of the group (speaker, subject) where one is known, else of the file's name. Where groups are named
-    for a split, no others are drawn into it.
-    """
-    assigned = []
-    for item in items:
-        split: Split
-        if item.group is not None and item.group in test:
-            split = "test"
-        elif item.group is not None and item.group in dev:
-            split = "dev"
-        elif item.split is not None:
-            split = item.split
-        else:
-            split = hashed_split(item.group if item.group is not None else item.name)
-            if (split == "test" and test) or (split == "dev" and dev):
-                split = "train"
-        assigned.append(replace(item, split=split))
-    return assigned
-
-
 def map_label(label: str, labels: Sequence[str], unknown: str | None, background: str | None, where: str) -> str:
     """The model's label for a data set's: itself, or unknown. Raises `OtolithError` where there is neither."""
     if label in labels:
@@ -238,15 +203,8 @@ def _plain_run(path: Path, channels: Sequence[str], sample_rate: float, row: Map
 
 
 def _packed_runs(path: Path, channels: Sequence[str]) -> list[Run]:
-    """The runs of a packed file, which is read without pickles."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
-    except (OSError, ValueError, BadZipFile) as error:
-        raise RecordingError(f"{path}: cannot be read as a packed set ({error}); pack it again") from None
-    wanted = ("X", "y", "offsets", "labels", "channels")
-    if missing := [name for name in wanted if name not in arrays]:
-        raise RecordingError(f"{path}: has no array {', '.join(missing)}; a packed set holds {', '.join(wanted)}")
+    """The runs of a packed file."""
+    arrays = _packed_arrays(path)
     names = [str(name) for name in arrays["channels"]]
     if missing := [name for name in channels if name not in names]:
         raise RecordingError(f"{path}: has no channel {', '.join(missing)} (found {', '.join(names)})")
@@ -258,15 +216,40 @@ def _packed_runs(path: Path, channels: Sequence[str]) -> list[Run]:
     starts = arrays["offsets"].tolist()
     subjects = [str(s) for s in arrays["subject"]] if "subject" in arrays else [None] * (len(starts) - 1)
     keys = [str(e) for e in arrays["execution"]] if "execution" in arrays else [str(i) for i in range(len(starts) - 1)]
+    split = SPLIT_NAMES.get(path.stem.lower())
     for index, (start, end) in enumerate(pairwise(starts)):
         if "t_ms" in arrays and (np.diff(arrays["t_ms"][start:end]) < 0).any():
             raise RecordingError(f"{path}: run {keys[index]}: time runs backwards; sort its rows")
     return [
         Run(
-            f"{path.name}/{key}", path, np.ascontiguousarray(values[start:end]), tuple(labels[start:end]), subject, None
+            f"{path.name}/{key}",
+            path,
+            np.ascontiguousarray(values[start:end]),
+            tuple(labels[start:end]),
+            subject,
+            split,
         )
         for key, subject, (start, end) in zip(keys, subjects, pairwise(starts), strict=True)
     ]
+
+
+def _packed_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a packed file, read without pickles; windows are laid end to end, each as a run of its own."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise RecordingError(f"{path}: cannot be read as a packed set ({error}); pack it again") from None
+    wanted = ("X", "y", "offsets", "labels", "channels")
+    if "X" in arrays and "y" in arrays and arrays["X"].ndim == 3 and "offsets" not in arrays:
+        windows, rows, _ = arrays["X"].shape
+        if arrays["y"].shape != (windows,):
+            raise RecordingError(f"{path}: y is {arrays['y'].shape} for {windows} windows; a window has one label")
+        arrays["X"], arrays["y"] = arrays["X"].reshape(windows * rows, -1), arrays["y"].repeat(rows)
+        arrays["offsets"] = np.arange(windows + 1) * rows
+    if missing := [name for name in wanted if name not in arrays]:
+        raise RecordingError(f"{path}: has no array {', '.join(missing)}; a packed set holds {', '.join(wanted)}")
+    return arrays
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

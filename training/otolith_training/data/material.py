@@ -15,22 +15,19 @@ from otolith.errors import OtolithError
 from otolith.inference.card import DataSet
 from otolith.recordings import AUDIO_SUFFIXES, load_audio
 from otolith_training.data.datasets import (
-    DEV_SHARE,
     NOISE_FOLDER,
-    TEST_SHARE,
     Clip,
     Run,
     Split,
-    assign_splits,
     fingerprint,
     fingerprints,
-    hashed_split,
     map_label,
     read_clips,
     read_runs,
     require_labels,
 )
 from otolith_training.data.sounds import coloured_noise
+from otolith_training.data.splits import DEV_SHARE, TEST_SHARE, assign_splits, hashed_split
 from otolith_training.data.words import Material, Word, find_word
 from otolith_training.recipe import Backgrounds, Mfcc, Recipe, Rows
 
@@ -99,7 +96,9 @@ def load_sound(recipe: Recipe, clips: Sequence[Clip], data: Path, split: Split) 
     rate = frontend.sample_rate
     chosen = [clip for clip in clips if clip.split == split]
     if not chosen:
-        raise OtolithError(f"{data / recipe.data.path}: no clip falls into the split {split!r}; bring more of them")
+        raise OtolithError(
+            f"{data / recipe.data.path}: no clip falls into the split {split!r}; bring more, or name groups for it"
+        )
     labels = recipe.all_labels
     sounds = _each(lambda clip: load_audio(clip.path, rate), chosen)
     words: list[list[Word]] = [[] for _ in labels]
@@ -125,7 +124,7 @@ def load_rows(recipe: Recipe, runs: Sequence[Run], split: Split) -> RowSet:
     d, labels = recipe.data, recipe.all_labels
     chosen = [run for run in runs if run.split == split]
     if not chosen:
-        raise OtolithError(f"{d.path}: no run falls into the split {split!r}; bring more of them")
+        raise OtolithError(f"{d.path}: no run falls into the split {split!r}; bring more, or name groups for it")
     index = {
         label: labels.index(map_label(label, labels, d.unknown, d.background, d.path))
         for label in {label for run in chosen for label in set(run.labels)}

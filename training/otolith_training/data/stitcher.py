@@ -20,7 +20,6 @@ Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Places = NDArray[np.float64]
 
-START_OF_RUN = 0.7  # share of fresh starts at a run's first row; the rest begin anywhere in it
 KNOTS = 4  # within a run, besides its ends, where a smooth curve is drawn: as many as Um et al. use
 SLOWEST = 0.1  # of the speed within a run: time stands never still
 
@@ -67,7 +66,7 @@ class RunStitcher:
 
     def _begin(self) -> tuple[Floats, Labels]:
         values, labels = self._draw()
-        first = 0 if self._random.random() < START_OF_RUN else int(self._random.integers(len(values)))
+        first = 0 if self._random.random() < self._settings.start_on_run else int(self._random.integers(len(values)))
         return values[first:], labels[first:]
 
     def _take(self, stream: int) -> tuple[Floats, Labels]:

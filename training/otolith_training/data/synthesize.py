@@ -23,8 +23,9 @@ from rich.table import Table
 
 from otolith.errors import OtolithError, UsageError
 from otolith_training.data.confusables import similar_phrases
-from otolith_training.data.datasets import MANIFEST, hashed_split
+from otolith_training.data.datasets import MANIFEST
 from otolith_training.data.speech import read_speech, write_speech
+from otolith_training.data.splits import hashed_split
 from otolith_training.data.voices import Cast, Manner, Voice, VoiceError, find_voices, speak
 
 UNKNOWN = "_unknown_"

@@ -1,4 +1,4 @@
-"""One label for a whole clip, from the posteriors of its frames: a fixed rule, chosen on the development split."""
+"""One label for a whole clip or run, from the posteriors of its frames: fixed rules, chosen on development splits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 SMOOTHING_S = 0.1
 TAIL_S = 0.3  # of silence behind a clip: a word at its very end must have time to be told
+LEAST = 1e-6  # a posterior no lower than this: one row that is sure of itself does not outvote all others
 NOTHING = 0.2  # a clip in which nothing rises to this is background
 
 
@@ -29,3 +30,12 @@ def decide(posteriors: NDArray[np.float32], labels: Sequence[str], background: s
     silent = labels.index(background)
     peak[silent] = NOTHING
     return int(peak.argmax())
+
+
+def decide_run(posteriors: NDArray[np.float32]) -> int:
+    """The index of the label that a run of one activity is, from its rows `(rows, labels)`.
+
+    The highest mean log posterior over the second half: the first half is spent finding out.
+    """
+    told = posteriors[len(posteriors) // 2 :]
+    return int(np.log(np.maximum(told, LEAST)).mean(axis=0).argmax())

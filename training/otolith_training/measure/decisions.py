@@ -17,7 +17,7 @@ from otolith.inference.model import Model
 from otolith.inference.stream import Stream
 from otolith.recordings import load_audio
 from otolith_training.data.datasets import Clip, Run, map_label
-from otolith_training.measure.decide import TAIL_S, decide
+from otolith_training.measure.decide import TAIL_S, decide, decide_run
 from otolith_training.measure.intervals import bootstrap, cluster_matrices, number_groups, percentiles
 from otolith_training.measure.scores import score
 from otolith_training.measure.tracks import Advance, push
@@ -35,6 +35,7 @@ class Decisions:
     found: Indices
     item: Indices
     groups: tuple[str | None, ...]  # an item: its speaker or subject
+    whole: Decisions | None = None  # one decision a run, where every run has one label throughout
 
     @property
     def clusters(self) -> Indices:
@@ -60,6 +61,7 @@ def decide_all(
     truth: list[int] = []
     found: list[int] = []
     counts: list[int] = []
+    whole: list[int] = []  # a run's one label
     for number, item in enumerate(items):
         stream = begin() if begin is not None else Stream(model)
         if isinstance(item, Clip):
@@ -67,22 +69,53 @@ def decide_all(
             found.append(hear_clip(stream, load_audio(item.path, round(card.sample_rate))))
         else:
             here = [truth_index(label, recipe, card, item.path) for label in item.labels]
-            found += hear(stream, item.values).argmax(axis=1).tolist()
+            posteriors = hear(stream, item.values)
+            found += posteriors.argmax(axis=1).tolist()
+            whole += [decide_run(posteriors)] if len(set(here)) == 1 else []
         truth += here
         counts.append(len(here))
         if advance is not None:
             advance(number + 1, len(items))
     groups = tuple(item.group for item in items)
-    return Decisions(np.array(truth), np.array(found), np.repeat(np.arange(len(counts)), counts), groups)
+    numbers = np.arange(len(counts))
+    runs = None
+    if len(whole) == len(items):
+        runs = Decisions(np.array(truth)[np.cumsum(counts) - 1], np.array(whole), numbers, groups)
+    return Decisions(np.array(truth), np.array(found), np.repeat(numbers, counts), groups, runs)
+
+
+def concatenate(parts: Sequence[Decisions]) -> Decisions:
+    """Decisions on several sets as decisions on all of them."""
+    begins = np.cumsum([0, *(len(part.groups) for part in parts)])[:-1]
+    wholes = [part.whole for part in parts if part.whole is not None]
+    return Decisions(
+        np.concatenate([part.truth for part in parts]),
+        np.concatenate([part.found for part in parts]),
+        np.concatenate([part.item + begin for part, begin in zip(parts, begins, strict=True)]),
+        tuple(group for part in parts for group in part.groups),
+        concatenate(wholes) if wholes and len(wholes) == len(parts) else None,
+    )
 
 
 def figures_of(decisions: Decisions, card: Card) -> dict[str, Any]:
-    """Accuracy, macro-F1 and confusion with 95 % intervals, and accuracy by speaker or subject."""
-    unit, group, alone = ("clips", "speaker", "clip") if card.kind == "audio" else ("rows", "subject", "run")
+    """Accuracy, macro-F1 and confusion with 95 % intervals, and accuracy by speaker or subject.
+
+    Of rows also how late a new label is told; and, where every run has one label, the same figures of whole `runs`.
+    """
+    figures = _figures(decisions, card, "clips" if card.kind == "audio" else "rows")
+    if card.kind != "audio":
+        figures["delay_s"] = change_delays(decisions, card.frame_rate)
+    if decisions.whole is not None:
+        figures["runs"] = _figures(decisions.whole, card, "runs")
+    return figures
+
+
+def _figures(decisions: Decisions, card: Card, unit: str) -> dict[str, Any]:
+    group, alone = ("speaker", "clip") if card.kind == "audio" else ("subject", "run")
     matrices = decisions.matrices(len(card.labels))
     drawn = bootstrap(matrices)
     named = [name for name in decisions.groups if name is not None]
-    figures = {
+    return {
         unit: len(decisions.truth),
         **score(decisions.truth, decisions.found, card.labels),
         "accuracy_interval": list(percentiles(drawn["accuracy"])),
@@ -90,9 +123,6 @@ def figures_of(decisions: Decisions, card: Card) -> dict[str, Any]:
         "interval_over": {"unit": group if len(named) == len(decisions.groups) else alone, "count": len(matrices)},
         "per_group": {name: _group_figures(decisions, name, unit) for name in sorted(set(named))},
     }
-    if unit == "rows":
-        figures["delay_s"] = change_delays(decisions, card.frame_rate)
-    return figures
 
 
 def change_delays(decisions: Decisions, frame_rate: float) -> dict[str, Any]:

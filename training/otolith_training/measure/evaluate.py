@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from otolith_training.data.datasets import (
     SPLIT_NAMES,
     Clip,
     Run,
-    assign_splits,
     fingerprints,
     read_clips,
     read_manifest,
     read_runs,
 )
+from otolith_training.data.folds import fold_of
+from otolith_training.data.splits import assign_splits
 from otolith_training.measure.compare import compare, compare_long
 from otolith_training.measure.decisions import decide_all, figures_of
 from otolith_training.measure.exhibits import Exhibits, from_clips, from_runs, from_tracks
@@ -29,6 +30,8 @@ from otolith_training.measure.tracks import EVENTS, Advance
 from otolith_training.recipe import Data, Recipe, parse_recipe
 
 EVERYTHING = "all"
+
+Rule = Callable[[list[Any]], Any]  # clips or runs, and the same with a split each
 
 
 def evaluate(
@@ -45,7 +48,7 @@ def evaluate(
 
     `split` is `train`, `dev`, `test` or `all`; None: test where the set has splits, else all of it. A set has splits
     where its manifest names them, or where the model learned from this very set (by fingerprint): then the recipe's
-    own rule holds. A folder with `events.csv` is long recordings, which are measured as streams.
+    own rule holds, or that of its fold. A folder with `events.csv` is long recordings, which are measured as streams.
 
     `soaked` adds the same test after minutes of carried state, `other` puts a second model beside, on the same data;
     `report` is a page to write of it all. Raises `OtolithError`.
@@ -132,7 +135,7 @@ def choose(card: Card, recipe: Recipe, data: Path, split: str | None) -> tuple[l
     """The recordings to measure on, and the name of their split."""
     d = recipe.data
     known = _is_known(card, recipe, data)
-    rule = d if known else None
+    rule = _rule(card, d) if known else None
     layout = (d.label_column, d.group_column, d.files) if known else ("label", "", [])
     if card.kind == "audio":
         return _choose(read_clips(data, *layout), rule, data, split)
@@ -147,12 +150,19 @@ def measure(
     return figures_of(decide_all(model, recipe, items, advance), model.card)
 
 
-def _choose(items: list[Any], rule: Data | None, data: Path, split: str | None) -> tuple[list[Any], str]:
+def _rule(card: Card, d: Data) -> Rule:
+    """How the model's own data were split: as its recipe says, or as its fold was drawn."""
+    if (fold := fold_of(card)) is not None:
+        return fold.assign
+    return lambda items: assign_splits(items, d.dev, d.test)
+
+
+def _choose(items: list[Any], rule: Rule | None, data: Path, split: str | None) -> tuple[list[Any], str]:
     named = any(item.split is not None for item in items)
     split = split or ("test" if named or rule is not None else EVERYTHING)
     if split == EVERYTHING:
         return items, split
-    assigned = assign_splits(items, rule.dev, rule.test) if rule is not None else assign_splits(items)
+    assigned = (rule or assign_splits)(items)
     chosen = [item for item in assigned if item.split == split]
     if not chosen:
         raise OtolithError(f"{data}: nothing falls into the split {split!r}; name another with --split")

@@ -35,6 +35,12 @@ def print_evaluation(figures: Mapping[str, Any], console: Console) -> None:
                 f"{percent(delay['missed'])} of {delay['changes']} never",
                 soft_wrap=True,
             )
+        if runs := figures.get("runs"):
+            console.print(
+                f"whole runs, a decision each: accuracy {runs['accuracy']:.1%} of {runs['runs']:,} "
+                f"({percents(runs['accuracy_interval'])}), macro-F1 {runs['macro_f1']:.3f}",
+                soft_wrap=True,
+            )
     if "soak" in figures:
         _print("the same test after carried state", *soak_table(figures["soak"]), console)
     if "compare" in figures:

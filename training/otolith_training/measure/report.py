@@ -82,6 +82,8 @@ def _clip_tiles(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if (delay := figures.get("delay_s")) and delay["median"] is not None:
         note = f"95th {delay['p95']:.2f} s; {percent(delay['missed'])} of {delay['changes']} never told"
         tiles.append(("delay to a new label", f"{delay['median']:.2f} s", note))
+    if runs := figures.get("runs"):
+        tiles.append(("accuracy of whole runs", percent(runs["accuracy"]), percents(runs["accuracy_interval"])))
     return tiles
 
 

@@ -80,6 +80,11 @@ def _figures(split: str, figures: Mapping[str, Any]) -> list[str]:
         lines.append(f"| {name.replace('_', ' ')} | {_told(name, value)}{sure} |")
     if (delay := figures.get("delay_s")) and delay["median"] is not None:
         lines.append(f"| delay, median and 95th | {delay['median']:.2f} s, {delay['p95']:.2f} s |")
+    if runs := figures.get("runs"):
+        interval = " to ".join(_told("accuracy", edge) for edge in runs["accuracy_interval"])
+        lines.append(
+            f"| accuracy of {runs['runs']:,} whole runs | {_told('accuracy', runs['accuracy'])} ({interval}) |"
+        )
     if over := figures.get("interval_over"):
         lines.append(f"| intervals (95 %) over | {over['count']} {over['unit']}s |")
     per_label = figures.get("per_label")
