@@ -1,4 +1,4 @@
-"""A stranger's tar or zip archive, into a new folder: plain files and folders, within bounds, or nothing.
+"""A stranger's tar.gz or zip archive, into a new folder: plain files and folders, within bounds, or nothing.
 
 Everything in an archive is a claim of whoever made it. Files are therefore written by us, under names that were looked
 at, with our own modes: links, devices, owners, absolute names and `..` have no way in.
@@ -23,6 +23,7 @@ from otolith_training.data.download import cannot_write
 
 Kind = Literal["file", "folder", "other"]
 
+PADDING = 1 << 20  # bytes behind a tar's end; writers fill up blocks of 10 kB
 UNREADABLE = (tarfile.TarError, gzip.BadGzipFile, BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
@@ -74,9 +75,13 @@ def _members(archive: Path) -> Iterator[_Member]:
             for info in zipped.infolist():
                 yield _Member(info.filename, info.file_size, _zip_kind(info), partial(zipped.open, info))
         return
-    with tarfile.open(archive) as tar:
+    with gzip.open(archive) as stream, tarfile.open(fileobj=stream) as tar:
         for entry in tar:
             yield _Member(entry.name, entry.size, _tar_kind(entry), partial(_tar_content, tar, entry))
+        if (
+            len(stream.read(PADDING + 1)) > PADDING
+        ):  # to the end, where gzip's own checksum stands: tarfile stops before
+            raise tarfile.ReadError("more behind its end")
 
 
 def _tar_kind(entry: tarfile.TarInfo) -> Kind:
