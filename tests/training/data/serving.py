@@ -19,6 +19,7 @@ class Shelf:
     chunked: bool = False  # no length is told
     claim: int = 0  # a length told in place of the true one
     break_after: list[int] = field(default_factory=list)  # bytes of each coming answer, before the line goes dead
+    slow_after: int = 0  # bytes, after which nothing comes for as long as the other side waits
     send_to: str = ""  # another address
     status: list[int] = field(default_factory=list)  # of each coming answer, in place of the content
     asked: list[str] = field(default_factory=list)  # the Range of each request, "" for the whole
@@ -75,6 +76,10 @@ def serving(shelf: Shelf) -> Iterator[Shelf]:
             else:
                 self.send_header("Content-Length", str(shelf.claim or len(content)))
                 self.end_headers()
+                if shelf.slow_after:
+                    self.wfile.write(sent[: shelf.slow_after])
+                    self.connection.recv(1)  # until it hangs up
+                    return
                 self.wfile.write(sent)
             shelf.given += len(sent)
 

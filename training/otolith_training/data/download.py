@@ -222,14 +222,14 @@ def _refuse_full_disk(path: Path, start: int, total: int | None) -> None:
 
 
 def _copy(response: Any, part: _Part, start: int, total: int | None, source: Source, told: Told) -> None:
-    """Write the answer behind the first `start` bytes, block by block, so that whatever came is kept."""
+    """Write the answer behind the first `start` bytes, as it comes, so that whatever came is kept."""
     done = start
     with _writing(part.path):
         file = part.path.open("r+b" if start else "wb", buffering=0)
     with file:
         file.seek(start)
         told(done, total)
-        while block := response.read(BLOCK):
+        while block := response.read1(BLOCK):
             done += len(block)
             if done > source.limit:
                 part.forget()
