@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
@@ -66,11 +67,13 @@ def fetch(
 def table_of_sets(into: Path | None) -> Table:
     """What there is, and whether it lies in the data folder."""
     into = into or data_folder()
-    table = Table("name", "what", "download", "licence", "attribution", "here", caption=f"here: {into}")
+    table = Table(caption=f"here: {escape(str(into))}")
+    for heading in ("name", "download", "licence", "attribution", "here"):
+        table.add_column(heading, no_wrap=heading != "attribution")
     for known in SETS:
         size = f"{'' if known.source.size else 'about '}{known.megabytes:,} MB"
         here = "yes" if (into / known.name).is_dir() else "no"
-        table.add_row(known.name, known.title, size, known.licence, f"{known.attribution}; {known.home}", here)
+        table.add_row(known.name, size, known.licence, escape(known.attribution), here)
     return table
 
 
