@@ -45,20 +45,7 @@ def fetch(
     source = replace(chosen.source, url=_address(chosen, mirror))
     console.print(f"{chosen.title}\n{chosen.licence}, {chosen.attribution}\n{source.url}", markup=False, soft_wrap=True)
     with _sole_use(into, chosen):
-        archive, note = into / chosen.archive, into / f"{chosen.name}.origin.json"
-        try:
-            digest = _download(source, archive, console, pauses_s)
-        except KeyboardInterrupt:
-            console.print("interrupted: what has come is kept, the same command goes on from there")
-            raise
-        try:
-            _check_origin(note, source, digest, console)
-            _place(chosen, archive, place, console)
-        except ArchiveError:
-            archive.unlink(missing_ok=True)  # so that another address is not held against it
-            raise
-        _remember_origin(note, chosen, source, digest)
-        archive.unlink()
+        _get(chosen, source, into, console, pauses_s)
     console.print(f"{place}: done", markup=False, soft_wrap=True)
     _tell_use(chosen, into, console)
     return place
@@ -75,6 +62,23 @@ def table_of_sets(into: Path | None) -> Table:
         here = "yes" if (into / known.name).is_dir() else "no"
         table.add_row(known.name, size, known.licence, escape(known.attribution), here)
     return table
+
+
+def _get(chosen: PublicSet, source: Source, into: Path, console: Console, pauses_s: Sequence[float]) -> None:
+    archive, note = into / chosen.archive, into / f"{chosen.name}.origin.json"
+    try:
+        digest = _download(source, archive, console, pauses_s)
+    except KeyboardInterrupt:
+        console.print("interrupted: what has come is kept, the same command goes on from there")
+        raise
+    try:
+        _check_origin(note, source, digest, console)
+        _place(chosen, archive, into / chosen.name, console)
+    except ArchiveError:
+        archive.unlink(missing_ok=True)  # so that another address is not held against it
+        raise
+    _remember_origin(note, chosen, source, digest)  # only now: what is no set is nothing to trust
+    archive.unlink()
 
 
 def _address(chosen: PublicSet, mirror: str | None) -> str:
