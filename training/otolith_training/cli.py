@@ -16,6 +16,7 @@ COMMANDS = {
     "calibrate": "otolith_training.cli:calibrate",
     "synthesize": "otolith_training.cli:synthesize",
     "retrain": "otolith_training.cli:retrain",
+    "data": "otolith_training.cli:data",
 }
 
 
@@ -211,3 +212,36 @@ def compose(
     from otolith_training.compose import compose as run
 
     run(recipe, data, out, Order(split, hours, seed, snr, gap, speech, noise), Console(stderr=True))
+
+
+@click.group(short_help="Fetch the public sets that recipes learn from.")
+def data() -> None:
+    """Fetch the public sets that recipes learn from."""
+
+
+@data.command("list")
+@click.option("--into", type=click.Path(path_type=Path), help="Data folder.  [default: otolith/data in your cache]")
+def list_sets(into: Path | None) -> None:
+    """List the sets: what, how large, whose, and whether it is here."""
+    from rich.console import Console
+
+    from otolith_training.data.fetch import table_of_sets
+
+    Console().print(table_of_sets(into))
+
+
+@data.command("get")
+@click.argument("name")
+@click.option("--into", type=click.Path(path_type=Path), help="Data folder.  [default: otolith/data in your cache]")
+@click.option("--from", "mirror", metavar="URL", help="Another address of the same archive (a folder ends in /).")
+def get_set(name: str, into: Path | None, mirror: str | None) -> None:
+    """Download the set NAME, check it, and lay it out as recipes read it.
+
+    A download that is broken off goes on where it was when the same command is run again.
+    """
+    from rich.console import Console
+
+    from otolith_training.data.catalogue import find_set
+    from otolith_training.data.fetch import fetch
+
+    fetch(find_set(name), into, mirror, Console(stderr=True))

@@ -356,7 +356,8 @@ def _number_faults(recipe: Recipe) -> list[str]:
 
 
 _SHARES = (
-    "clean", "speech_bed", "negatives", "unknown", "reverb", "known_after", "start_on_clip", "mask_sensors", "start_on_run",
+    "clean", "speech_bed", "negatives", "unknown", "reverb", "known_after", "start_on_clip", "start_on_run",
+    "mask_sensors",
 )  # fmt: skip
 _HIGHEST = {
     **dict.fromkeys(_SHARES, 1.0),
