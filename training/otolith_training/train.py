@@ -15,9 +15,10 @@ from otolith.inference.card import Trigger
 from otolith.inference.model import Model
 from otolith.inference.stream import Stream
 from otolith.recordings import load_audio
+from otolith_training.course import clip_composer, rehearsal_streams
 from otolith_training.data.datasets import Clip, Run
 from otolith_training.data.material import Items, list_items, load_rows, load_sound
-from otolith_training.fit import Fitted, clip_composer, fit, rehearsal_streams
+from otolith_training.fit import Fitted, fit
 from otolith_training.measure.choose import choose
 from otolith_training.measure.composed import compose_tracks
 from otolith_training.measure.decisions import hear
