@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +10,15 @@ import msgspec
 
 from otolith.inference.card import DataSet
 from otolith_training.data.augment import Augmentation, make_augmentation
-from otolith_training.data.composer import ClipComposer
+from otolith_training.data.composer import ClipComposer, Seed
 from otolith_training.data.datasets import Clip, Run
-from otolith_training.data.material import Items, SoundSet, describe_sets, load_rows, load_sound
+from otolith_training.data.material import Items, RowSet, SoundSet, describe_sets, load_rows, load_sound
 from otolith_training.data.prefetch import Composer
 from otolith_training.data.stitcher import RunStitcher
 from otolith_training.data.targets import Targets
 from otolith_training.measure.rehearse import ClipRehearsal, Rehearsal, RowRehearsal
 from otolith_training.network.cards import make_card
-from otolith_training.recipe import Clips, Mfcc, Recipe, Rows
+from otolith_training.recipe import Clips, Mfcc, Recipe, Rows, Runs
 
 REHEARSAL_STREAMS = 16
 REHEARSAL_S = 60.0
@@ -26,9 +27,14 @@ REHEARSAL_SEED = 7  # the development streams are the same whatever the training
 
 @dataclass(slots=True)
 class Course:
-    """What a recipe's kind of data needs to be learned and measured."""
+    """What a recipe's kind of data needs to be learned and measured.
 
-    composer: Composer
+    An epoch's streams hang on the seed and its number alone. So a training that is resumed hears what it would have
+    heard, and nothing of a composer need be kept. (A tenth of all streams starts afresh at every chunk: none that began
+    in one epoch would see much of the next.)
+    """
+
+    streams: Callable[[int], Composer]  # of an epoch; epoch 0's are for the scaling
     rehearsal: Rehearsal
     sets: list[DataSet]
 
@@ -38,35 +44,38 @@ def make_course(recipe: Recipe, text: str, items: Items, data: Path) -> Course:
     training, labels = recipe.training, recipe.all_labels
     if isinstance(recipe.frontend, Rows):
         runs = [item for item in items if isinstance(item, Run)]
-        assert not isinstance(recipe.streams, Clips)  # noqa: S101 - the recipe was checked for it
-        stitcher = RunStitcher(
-            load_rows(recipe, runs, "train"),
-            recipe.streams,
-            [channel.name for channel in recipe.frontend.channels],
-            len(labels),
-            streams=training.batch,
-            frames=training.chunk_frames,
-            fresh_start=training.fresh_start,
-            seed=training.seed,
-        )
+        rows = load_rows(recipe, runs, "train")
         rehearsal = RowRehearsal(load_rows(recipe, runs, "dev"), labels)
-        return Course(stitcher, rehearsal, describe_sets(recipe, runs, data))
-    assert isinstance(recipe.streams, Clips)  # noqa: S101
+        return Course(
+            lambda epoch: _stitcher(recipe, rows, (training.seed, epoch)), rehearsal, describe_sets(recipe, runs, data)
+        )
+    settings = recipe.streams
+    assert isinstance(settings, Clips)  # noqa: S101 - the recipe was checked for it
     clips = [item for item in items if isinstance(item, Clip)]
     assert isinstance(recipe.frontend, Mfcc)  # noqa: S101
-    augment = make_augmentation(recipe.streams.augmentations, recipe.frontend.sample_rate, data)
+    augment = make_augmentation(settings.augmentations, recipe.frontend.sample_rate, data)
+    sound = load_sound(recipe, clips, data, "train")
     return Course(
-        clip_composer(
-            recipe,
-            load_sound(recipe, clips, data, "train"),
-            recipe.streams,
-            training.batch,
-            training.chunk_frames,
-            training.seed,
-            augment,
+        lambda epoch: clip_composer(
+            recipe, sound, settings, training.batch, training.chunk_frames, (training.seed, epoch), augment
         ),
         _rehearse_clips(recipe, text, load_sound(recipe, clips, data, "dev")),
         describe_sets(recipe, clips, data),
+    )
+
+
+def _stitcher(recipe: Recipe, rows: RowSet, seed: Seed) -> RunStitcher:
+    training = recipe.training
+    assert isinstance(recipe.frontend, Rows) and isinstance(recipe.streams, Runs)  # noqa: S101, PT018
+    return RunStitcher(
+        rows,
+        recipe.streams,
+        [channel.name for channel in recipe.frontend.channels],
+        len(recipe.all_labels),
+        streams=training.batch,
+        frames=training.chunk_frames,
+        fresh_start=training.fresh_start,
+        seed=seed,
     )
 
 
@@ -76,7 +85,7 @@ def clip_composer(
     settings: Clips,
     streams: int,
     frames: int,
-    seed: int,
+    seed: Seed,
     augment: Augmentation | None = None,
 ) -> ClipComposer:
     """A composer of streams as the recipe's front end takes them; `augment` is what training streams alone have."""
