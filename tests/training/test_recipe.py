@@ -53,6 +53,8 @@ def test_every_recipe_that_ships_can_be_read(path: Path) -> None:
             {"reverb": "0.2\n[[streams.augmentations]]\ntype = 'TanhDistortion'\nother = { p = 1 }"},
             "streams.augmentations: expected `bool | int | float | str | array`, got `object`",
         ),
+        ({"batch": "4\nclip_norm = 1.0\nclip_value = 0.5"}, "training.clip_value: stands beside clip_norm"),
+        ({"batch": "4\nclip_value = -0.5"}, "training.clip_value: -0.5; between"),
         ({"chunk_frames": "50\n[detector]\nthreshold = 2.0"}, "detector.yes: threshold is 2.0"),
         ({"chunk_frames": "50\n[detector]\nthreshold = 0.2\nrelease = 0.4"}, "release is 0.4"),
         ({"chunk_frames": "50\n[detector]\nfalse_alarms_per_hour = 0.0"}, "0 false alarms an hour (false_alarms_per"),

@@ -10,9 +10,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from otolith.errors import OtolithError
 from otolith.inference.model import Model
-from otolith_training import fit as fitting
+from otolith_training.data.composer import Chunk
+from otolith_training.learner import Learner, Step
 from otolith_training.network.network import begin_afresh, detach, make_network
 from otolith_training.train import train
 from tests.training.small import DATA, MOTION, SOUND, changed, sound_recipe
@@ -70,28 +70,22 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_a_usable_checkpoint_and_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = 0
-    step = fitting._step
+    learn = Learner.learn
 
-    def pressed(*given: object) -> object:
+    def pressed(learner: Learner, chunk: Chunk) -> Step:
         nonlocal steps
         steps += 1
         if steps == 5:
             raise KeyboardInterrupt
-        return step(*given)  # type: ignore[arg-type]
+        return learn(learner, chunk)
 
-    monkeypatch.setattr(fitting, "_step", pressed)
+    monkeypatch.setattr(Learner, "learn", pressed)
     model, said = run(changed(SOUND, {"epochs": "9"}), tmp_path)
     assert "interrupted: exporting epoch 1" in said
     assert model.card.metrics["epochs"] == 1
-    kept = torch.load(tmp_path / "small.checkpoint.pt", weights_only=True)
+    kept = torch.load(tmp_path / "small.runs" / "001" / "checkpoint.pt", weights_only=True)
     make_network(sound_recipe()).load_state_dict(kept["weights"])
     assert kept["epoch"] == 1
-
-
-def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "tag_loss", lambda logits, *_: logits.sum() * torch.nan)
-    with pytest.raises(OtolithError, match=r"the loss is nan; lower training\.learning_rate"):
-        run(SOUND, tmp_path)
 
 
 def test_gradients_reach_back_to_the_chunks_beginning_and_no_further() -> None:

@@ -25,16 +25,19 @@ COMMANDS = {
 @click.option("--data", type=click.Path(path_type=Path), default=Path(), help="Folder that the recipe's paths are in.")
 @click.option("--out", type=click.Path(path_type=Path), help="Model file to write.  [default: NAME.onnx]")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="In place of the recipe's.")
-def train(recipe: Path, data: Path, out: Path | None, seed: int | None) -> None:
+@click.option("--runs", type=click.Path(path_type=Path), metavar="DIR", help="Folder of logs.  [default: NAME.runs]")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint, as if it had never been stopped.")
+def train(recipe: Path, data: Path, out: Path | None, seed: int | None, runs: Path | None, resume: bool) -> None:
     """Train a network as RECIPE (TOML) says, and export it as one model file with its card.
 
-    Ctrl-C ends the training early: the best epoch so far is exported.
+    Each training logs its epochs in a numbered folder, with a checkpoint. Ctrl-C ends it early: the best epoch so far
+    is exported.
     """
     from rich.console import Console
 
     from otolith_training.train import train as run
 
-    run(recipe, data, out, seed, Console(stderr=True))
+    run(recipe, data, out, seed, Console(stderr=True), runs, resume)
 
 
 @click.command(short_help="Train and measure on every speaker in turn.")

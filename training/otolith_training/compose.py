@@ -23,11 +23,11 @@ from rich.progress import Progress
 
 from otolith.errors import OtolithError, UsageError
 from otolith.recordings import AUDIO_SUFFIXES, load_audio
+from otolith_training.course import clip_composer, rehearsal_streams
 from otolith_training.data.composer import ClipComposer, Spoken
 from otolith_training.data.datasets import MANIFEST, Clip, Split
 from otolith_training.data.material import SoundSet, list_items, load_sound
 from otolith_training.data.words import Material
-from otolith_training.fit import clip_composer, rehearsal_streams
 from otolith_training.measure.tracks import COLUMNS, EVENTS, LATE_S
 from otolith_training.recipe import Clips, Recipe, read_recipe
 

@@ -1,17 +1,14 @@
-"""The fit: a network learns from composed streams, chunk by chunk, its state carried on; the best epoch is kept.
-
-Gradients reach back through one chunk (truncated back-propagation through time, Williams and Peng, 1990); the state
-itself goes on, detached, so that the network learns from states as old as a live stream's. What is measured and kept
-are the averaged weights (Polyak and Juditsky, 1992).
-"""
+"""The fit: epoch by epoch a network learns and is measured; the best is kept, and a checkpoint to go on from."""
 
 from __future__ import annotations
 
 import copy
-import math
+import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -22,33 +19,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from otolith.errors import OtolithError
 from otolith.inference.card import DataSet
-from otolith_training.data.augment import Augmentation, make_augmentation
-from otolith_training.data.composer import Chunk, ClipComposer
+from otolith_training.course import Course, make_course
+from otolith_training.data.composer import Chunk
 from otolith_training.data.datasets import Clip, Run
-from otolith_training.data.material import Items, SoundSet, describe_sets, load_rows, load_sound
-from otolith_training.data.prefetch import Composer, prefetched
-from otolith_training.data.stitcher import RunStitcher
-from otolith_training.data.targets import Targets
-from otolith_training.measure.rehearse import ClipRehearsal, Metrics, Rehearsal, RowRehearsal
-from otolith_training.network.cards import make_card
-from otolith_training.network.frontend import MfccFrontend, State, fit_scaling
-from otolith_training.network.loss import distort, tag_loss, warp_bands
-from otolith_training.network.network import Network, begin_afresh, detach, make_network
-from otolith_training.recipe import Clips, Mfcc, Recipe, Rows
+from otolith_training.data.material import Items
+from otolith_training.data.prefetch import prefetched
+from otolith_training.learner import Learner, NotFiniteError, Step, pick_device
+from otolith_training.logbook import Identity, Logbook, Record
+from otolith_training.measure.rehearse import Metrics
+from otolith_training.network.frontend import fit_scaling
+from otolith_training.network.network import Network, make_network
+from otolith_training.recipe import Recipe, Rows
 
 SCALING_CHUNKS = 4  # chunks that the scaling is taken from
-REHEARSAL_STREAMS = 16
-REHEARSAL_S = 60.0
-REHEARSAL_SEED = 7  # the development streams are the same whatever the training's seed
 
-
-@dataclass(slots=True)
-class Course:
-    """What a recipe's kind of data needs to be learned and measured."""
-
-    composer: Composer
-    rehearsal: Rehearsal
-    sets: list[DataSet]
+Start = Callable[[Network], Network]
 
 
 @dataclass(slots=True)
@@ -60,7 +45,7 @@ class Fitted:
     metrics: Metrics
     sets: list[DataSet]
     interrupted: bool
-    history: list[Metrics] = field(default_factory=list)
+    history: list[Record] = field(default_factory=list)  # one an epoch
 
 
 def fit(
@@ -68,122 +53,53 @@ def fit(
     text: str,
     items: Items,
     data: Path,
-    checkpoint: Path,
+    runs: Path,
     console: Console,
-    start: Callable[[Network], Network] | None = None,
+    start: Start | None = None,
+    resume: bool = False,
 ) -> Fitted:
-    """Train on `items` as the recipe asks. Ctrl-C ends it early with the best so far; `checkpoint` always holds that.
+    """Train on `items` as the recipe asks, with a logbook in `runs`. Ctrl-C ends it early with the best so far.
 
     `start` makes the weights to begin from, given a fresh network that has its scaling; without it those are drawn.
+    `resume` goes on from the last checkpoint in `runs`, to the very weights of a training that was never stopped.
+    Raises `OtolithError`.
     """
     torch.manual_seed(recipe.training.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = pick_device()
     started = time.monotonic()
     console.print(f"reading {data / recipe.data.path}")
     course = make_course(recipe, text, items, data)
     network = make_network(recipe).to(device)
     parameters = sum(p.numel() for p in network.parameters())
     console.print(f"{recipe.name}: {len(recipe.all_labels)} labels, {parameters:,} parameters, on {device}")
-    with prefetched(course.composer) as chunks:
-        scale(network, recipe, [next(chunks) for _ in range(SCALING_CHUNKS)])
-        if start is not None:
-            network = start(network).to(device)
-        fitted = _learn(network, recipe, course, chunks, checkpoint, console)
+    logbook = _find_logbook(runs, identify(recipe, items, course.sets), resume, console)
+    kept = logbook.load()
+    if kept is None:
+        network = _begin(network, recipe, course, start).to(device)
+    learner = Learner(network, recipe)
+    fitted = Fitted(copy.deepcopy(network), 0, {}, course.sets, interrupted=False)
+    if kept is not None:
+        _go_on(learner, fitted, kept)
+    setting = {"seed": recipe.training.seed, "data": {s.name: s.fingerprint for s in course.sets}}
+    with closing(logbook):
+        for difference in logbook.open(text, setting, fitted.history):
+            console.print(f"{difference}: so its weights may part from those of a training that never stopped")
+        _learn(learner, fitted, recipe, course, logbook, console)
     state = "interrupted" if fitted.interrupted else "trained"
     minutes = (time.monotonic() - started) / 60
     console.print(f"{state} after {minutes:.1f} minutes; epoch {fitted.epoch} is kept: {_told(fitted.metrics)}")
     return fitted
 
 
-def make_course(recipe: Recipe, text: str, items: Items, data: Path) -> Course:
-    """Read the data and make the training streams and the rehearsal. Raises `OtolithError`."""
-    training, labels = recipe.training, recipe.all_labels
-    if isinstance(recipe.frontend, Rows):
-        runs = [item for item in items if isinstance(item, Run)]
-        assert not isinstance(recipe.streams, Clips)  # noqa: S101 - the recipe was checked for it
-        stitcher = RunStitcher(
-            load_rows(recipe, runs, "train"),
-            recipe.streams,
-            [channel.name for channel in recipe.frontend.channels],
-            len(labels),
-            streams=training.batch,
-            frames=training.chunk_frames,
-            fresh_start=training.fresh_start,
-            seed=training.seed,
-        )
-        rehearsal = RowRehearsal(load_rows(recipe, runs, "dev"), labels)
-        return Course(stitcher, rehearsal, describe_sets(recipe, runs, data))
-    assert isinstance(recipe.streams, Clips)  # noqa: S101
-    clips = [item for item in items if isinstance(item, Clip)]
-    assert isinstance(recipe.frontend, Mfcc)  # noqa: S101
-    augment = make_augmentation(recipe.streams.augmentations, recipe.frontend.sample_rate, data)
-    return Course(
-        clip_composer(
-            recipe,
-            load_sound(recipe, clips, data, "train"),
-            recipe.streams,
-            training.batch,
-            training.chunk_frames,
-            training.seed,
-            augment,
-        ),
-        _rehearse_clips(recipe, text, load_sound(recipe, clips, data, "dev")),
-        describe_sets(recipe, clips, data),
-    )
-
-
-def clip_composer(
-    recipe: Recipe,
-    sound: SoundSet,
-    settings: Clips,
-    streams: int,
-    frames: int,
-    seed: int,
-    augment: Augmentation | None = None,
-) -> ClipComposer:
-    """A composer of streams as the recipe's front end takes them; `augment` is what training streams alone have."""
-    mfcc, labels, data = recipe.frontend, recipe.all_labels, recipe.data
-    assert isinstance(mfcc, Mfcc)  # noqa: S101 - the recipe was checked for it
-    assert data.background is not None  # noqa: S101
-    unknown = None if data.unknown is None else labels.index(data.unknown)
-    return ClipComposer(
-        sound.material,
-        settings,
-        Targets(len(labels), labels.index(data.background), unknown),
-        sample_rate=mfcc.sample_rate,
-        hop_length=mfcc.hop_length,
-        streams=streams,
-        frames=frames,
-        bands=mfcc.n_mels,
-        fresh_start=recipe.training.fresh_start if settings is recipe.streams else 0.0,
-        seed=seed,
-        augment=augment,
-    )
-
-
-def rehearsal_streams(settings: Clips) -> Clips:
-    """Streams to be measured on: what a listener meets, without what only hardens training."""
-    return msgspec.structs.replace(
-        settings,
-        snr_db=(5.0, 20.0),
-        level_db=(-40.0, -15.0),
-        gap_s=(0.3, 3.0),
-        clean=0.1,
-        speech_bed=0.2,
-        speed=(1.0, 1.0),
-        reverb=0.0,
-        equalizer_db=0.0,
-        vocal_tract=0.0,
-        start_on_clip=0.0,
-    )
-
-
-def _rehearse_clips(recipe: Recipe, text: str, sound: SoundSet) -> ClipRehearsal:
-    assert isinstance(recipe.frontend, Mfcc) and isinstance(recipe.streams, Clips)  # noqa: S101, PT018
-    frames = recipe.frontend.sample_rate // recipe.frontend.hop_length * 2
-    settings = rehearsal_streams(recipe.streams)
-    composer = clip_composer(recipe, sound, settings, REHEARSAL_STREAMS, frames, REHEARSAL_SEED)
-    return ClipRehearsal(sound, composer, round(REHEARSAL_S / 2), make_card(recipe, text))
+def identify(recipe: Recipe, items: Items, sets: list[DataSet]) -> Identity:
+    """What makes a training this one and no other, to tell whether a checkpoint is of it."""
+    unseeded = msgspec.structs.replace(recipe, training=msgspec.structs.replace(recipe.training, seed=0))
+    listed = sorted(((item.name, item.split, item.group, _labels(item)) for item in items), key=str)
+    return {
+        "recipe": _digest(msgspec.json.encode(unseeded)),
+        "seed": str(recipe.training.seed),
+        "recordings": _digest(msgspec.json.encode([[s.fingerprint for s in sets], listed])),
+    }
 
 
 def scale(network: Network, recipe: Recipe, chunks: list[Chunk]) -> None:
@@ -196,93 +112,123 @@ def scale(network: Network, recipe: Recipe, chunks: list[Chunk]) -> None:
     fit_scaling(frontend, frontend.unscaled(raw).flatten(0, 1), scaling)
 
 
+def _find_logbook(runs: Path, identity: Identity, resume: bool, console: Console) -> Logbook:
+    """The one to go on with, if that is wanted and there is one, or a new one."""
+    if resume and (logbook := Logbook.latest(runs, identity)):
+        console.print(f"going on with {logbook.folder}")
+        return logbook
+    logbook = Logbook.begin(runs, identity)
+    found = f"{runs} holds nothing to go on from: " if resume else ""
+    console.print(f"{found}logging in {logbook.folder}")
+    return logbook
+
+
+def _begin(network: Network, recipe: Recipe, course: Course, start: Start | None) -> Network:
+    """The network before the first step: its scaling set, and begun where `start` says."""
+    composer = course.streams(0)
+    scale(network, recipe, [composer.next() for _ in range(SCALING_CHUNKS)])
+    return network if start is None else start(network)
+
+
+def _go_on(learner: Learner, fitted: Fitted, kept: Record) -> None:
+    """Put all as it was when the checkpoint was written."""
+    learner.restore(kept["learner"])
+    fitted.network.load_state_dict(kept["weights"])
+    fitted.epoch, fitted.metrics, fitted.history = kept["epoch"], kept["metrics"], kept["history"]
+
+
 def _learn(
-    network: Network, recipe: Recipe, course: Course, chunks: Iterator[Chunk], checkpoint: Path, console: Console
-) -> Fitted:
-    """The loop over epochs."""
+    learner: Learner, fitted: Fitted, recipe: Recipe, course: Course, logbook: Logbook, console: Console
+) -> None:
+    """The loop over epochs; `fitted` holds the best of them."""
     t = recipe.training
-    averaged = copy.deepcopy(network)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=t.learning_rate, weight_decay=t.weight_decay)
-    total = t.epochs * t.steps_per_epoch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, t.learning_rate, total_steps=total, pct_start=t.warm_up)
-    fitted = Fitted(copy.deepcopy(network), 0, {}, course.sets, interrupted=False)
-    save_checkpoint(checkpoint, fitted)
-    state = network.fresh_state(t.batch)
-    steps = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=console, transient=True) as progress:
-            for epoch in range(1, t.epochs + 1):
+            if not fitted.history:
+                logbook.save(_checkpoint(learner, fitted))
+            for epoch in range(len(fitted.history) + 1, t.epochs + 1):
                 bar = progress.add_task(f"epoch {epoch}", total=t.steps_per_epoch)
-                started, losses = time.monotonic(), 0.0
-                for _ in range(t.steps_per_epoch):
-                    loss, state = _step(network, recipe, optimizer, next(chunks), state)
-                    schedule.step()
-                    steps += 1
-                    _average(averaged, network, min(t.average, steps / (steps + 10)))  # forgets its first steps soon
-                    losses += loss
-                    progress.advance(bar)
+                started = time.monotonic()
+                steps = _learn_epoch(learner, recipe, course, epoch, logbook, partial(progress.advance, bar))
                 progress.remove_task(bar)
-                metrics = course.rehearsal(averaged)
-                seconds = time.monotonic() - started
-                fitted.history.append(metrics)
-                mark = ""
-                if metrics["score"] > fitted.metrics.get("score", -1.0):
-                    fitted.network, fitted.epoch, fitted.metrics = copy.deepcopy(averaged), epoch, metrics
-                    save_checkpoint(checkpoint, fitted)
-                    mark = " *"
-                loss = losses / t.steps_per_epoch
-                console.print(f"epoch {epoch:3d}/{t.epochs}  {seconds:4.0f} s  loss {loss:.3f}  {_told(metrics)}{mark}")
+                metrics = course.rehearsal(learner.averaged)
+                better = metrics["score"] > fitted.metrics.get("score", -1.0)
+                if better:
+                    fitted.network, fitted.epoch, fitted.metrics = copy.deepcopy(learner.averaged), epoch, metrics
+                record = _record(epoch, learner, steps, time.monotonic() - started, metrics)
+                fitted.history.append(record)
+                logbook.save(_checkpoint(learner, fitted))
+                logbook.note(record)
+                told = f"{record['seconds']:4.0f} s  loss {record['loss']:.3f}  {_told(metrics)}"
+                console.print(f"epoch {epoch:3d}/{t.epochs}  {told}{' *' if better else ''}")
     except KeyboardInterrupt:
         fitted.interrupted = True
         if fitted.epoch == 0:
-            fitted.network = averaged
-            save_checkpoint(checkpoint, fitted)
-    return fitted
+            fitted.network = learner.averaged
 
 
-def _step(
-    network: Network, recipe: Recipe, optimizer: torch.optim.Optimizer, chunk: Chunk, state: State
-) -> tuple[float, State]:
-    """Learn from one chunk; returns the loss and the state behind it, cut from its gradients."""
-    t = recipe.training
-    device = network.head.weight.device
-    network.train()
-    state = begin_afresh(state, torch.from_numpy(chunk.fresh).to(device))
-    frontend = network.frontend
-    with torch.no_grad():
-        raw, following = frontend.raw(torch.from_numpy(chunk.frames).to(device), state)
-        if chunk.warp is not None and isinstance(frontend, MfccFrontend):
-            raw = warp_bands(raw, torch.from_numpy(chunk.warp).to(device), frontend.centres_hz)
-        if chunk.colour_db is not None and isinstance(recipe.streams, Clips):
-            colour = torch.from_numpy(chunk.colour_db).to(device)
-            raw = distort(raw, colour, network.frontend.neutral(), recipe.streams)
-        features = frontend.scaled(raw)
-    logits, rest = network.logits(features, state)
-    loss = tag_loss(logits, torch.from_numpy(chunk.allowed).to(device), t.label_smoothing)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise OtolithError(f"the loss is {value}; lower training.learning_rate or training.clip_norm in the recipe")
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    torch.nn.utils.clip_grad_norm_(network.parameters(), t.clip_norm)
-    optimizer.step()
-    return value, detach({**following, **rest})
+def _learn_epoch(
+    learner: Learner, recipe: Recipe, course: Course, epoch: int, logbook: Logbook, advance: Callable[[], None]
+) -> list[Step]:
+    """Learn from an epoch's streams. Raises `OtolithError` naming the batch from which nothing could be learned."""
+    learner.begin_epoch(epoch)
+    steps = []
+    with prefetched(course.streams(epoch)) as chunks:
+        for number in range(1, recipe.training.steps_per_epoch + 1):
+            chunk = next(chunks)
+            try:
+                steps.append(learner.learn(chunk))
+            except NotFiniteError as error:
+                path = logbook.keep_batch(chunk, epoch, number)
+                raise OtolithError(
+                    f"epoch {epoch}, step {number}: {error}{_in_streams(error.streams, chunk)}; {_remedy(chunk)} "
+                    f"({path} holds the batch, {logbook.checkpoint} what was learned before)"
+                ) from None
+            advance()
+    return steps
 
 
-def _average(averaged: Network, network: Network, decay: float) -> None:
-    with torch.no_grad():
-        for mean, weight in zip(averaged.parameters(), network.parameters(), strict=True):
-            mean.lerp_(weight, 1 - decay)
+def _in_streams(streams: list[int], chunk: Chunk) -> str:
+    return f" in streams {', '.join(map(str, streams))} of {len(chunk.fresh)}" if streams else ""
 
 
-def save_checkpoint(path: Path, fitted: Fitted) -> None:
-    """Write the best weights beside `path`, then rename: a checkpoint is whole or is the one before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    weights = {name: value.cpu() for name, value in fitted.network.state_dict().items()}
-    torch.save({"weights": weights, "epoch": fitted.epoch, "metrics": fitted.metrics}, beside)
-    beside.replace(path)
+def _remedy(chunk: Chunk) -> str:
+    if np.isfinite(chunk.frames).all():
+        return "lower training.learning_rate, or clip gradients shorter, in the recipe"
+    return "its frames hold what is not a number: mend or leave out that recording"
+
+
+def _record(epoch: int, learner: Learner, steps: list[Step], seconds: float, metrics: Metrics) -> Record:
+    """An epoch's line in the logbook; loss and gradient norm are means over its steps."""
+    return {
+        "epoch": epoch,
+        "step": learner.steps,
+        "seconds": seconds,
+        "loss": sum(step.loss for step in steps) / len(steps),
+        "learning_rate": steps[-1].learning_rate,
+        "gradient_norm": sum(step.gradient_norm for step in steps) / len(steps),
+        **metrics,
+    }
+
+
+def _checkpoint(learner: Learner, fitted: Fitted) -> Record:
+    """The best weights, and all that the next epoch begins from."""
+    return {
+        "weights": fitted.network.state_dict(),
+        "epoch": fitted.epoch,
+        "metrics": fitted.metrics,
+        "history": fitted.history,
+        "learner": learner.snapshot(),
+    }
+
+
+def _labels(item: Clip | Run) -> str:
+    return item.label if isinstance(item, Clip) else ""  # a run's are in its file, which has a fingerprint
+
+
+def _digest(told: bytes) -> str:
+    return hashlib.sha256(told).hexdigest()
 
 
 def _told(metrics: Metrics) -> str:

@@ -16,6 +16,8 @@ import msgspec
 from otolith.errors import SettingsError
 from otolith.inference.card import Channel, Trigger, trigger_faults
 
+DEFAULT_CLIP_NORM = 1.0
+
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part of a recipe; a key it does not know is an error, since it was meant for something."""
@@ -140,11 +142,17 @@ class Training(Section, frozen=True):
     learning_rate: float = 4e-3  # highest, reached after `warm_up`
     warm_up: float = 0.15  # share of the steps in which the learning rate rises
     weight_decay: float = 0.01
-    clip_norm: float = 1.0  # gradients longer than this are shortened to it
+    clip_norm: float | None = None  # gradients longer than this are shortened to it; 1.0 where nothing is said
+    clip_value: float | None = None  # or: every single gradient is held within plus or minus this, whatever their norm
     label_smoothing: float = 0.1  # share of the target given to all labels alike
     average: float = 0.998  # decay of the averaged weights, which are what is kept
     fresh_start: float = 0.1  # share of streams that start afresh at a chunk
     seed: int = 1
+
+    @property
+    def longest_gradient(self) -> float:
+        """The norm that gradients are shortened to where they are not clipped by value."""
+        return DEFAULT_CLIP_NORM if self.clip_norm is None else self.clip_norm
 
 
 class Detector(Section, frozen=True):
@@ -256,6 +264,7 @@ def _faults(recipe: Recipe) -> list[str]:
         *_kind_faults(recipe),
         *_frontend_faults(recipe.frontend),
         *_number_faults(recipe),
+        *_training_faults(recipe.training),
         *_stream_faults(recipe.streams),
         *_detector_faults(recipe),
     ]
@@ -326,6 +335,12 @@ def _frontend_faults(frontend: Frontend) -> list[str]:
     return faults
 
 
+def _training_faults(training: Training) -> list[str]:
+    if training.clip_norm is None or training.clip_value is None:
+        return []
+    return ["training.clip_value: stands beside clip_norm; clip by one of them and leave the other out"]
+
+
 def _number_faults(recipe: Recipe) -> list[str]:
     network, training = recipe.network, recipe.training
     wanted: list[tuple[str, float, float, float]] = [
@@ -339,12 +354,14 @@ def _number_faults(recipe: Recipe) -> list[str]:
         ("training.learning_rate", training.learning_rate, 1e-8, 10),
         ("training.warm_up", training.warm_up, 0, 0.9),
         ("training.weight_decay", training.weight_decay, 0, 10),
-        ("training.clip_norm", training.clip_norm, 1e-6, 1e6),
+        ("training.clip_norm", training.longest_gradient, 1e-6, 1e6),
         ("training.label_smoothing", training.label_smoothing, 0, 0.9),
         ("training.average", training.average, 0, 0.999999),
         ("training.fresh_start", training.fresh_start, 0, 1),
         ("training.seed", training.seed, 0, 2**31 - 1),
     ]
+    if training.clip_value is not None:
+        wanted.append(("training.clip_value", training.clip_value, 1e-9, 1e6))
     if network.convolution is not None:
         wanted.append(("network.convolution.kernel", network.convolution.kernel, 1, 64))
         wanted.append(("network.convolution.channels", network.convolution.channels, 1, 4096))

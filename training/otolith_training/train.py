@@ -15,9 +15,10 @@ from otolith.inference.card import Trigger
 from otolith.inference.model import Model
 from otolith.inference.stream import Stream
 from otolith.recordings import load_audio
+from otolith_training.course import clip_composer, rehearsal_streams
 from otolith_training.data.datasets import Clip, Run
 from otolith_training.data.material import Items, list_items, load_rows, load_sound
-from otolith_training.fit import Fitted, clip_composer, fit, rehearsal_streams
+from otolith_training.fit import Fitted, fit
 from otolith_training.measure.choose import choose
 from otolith_training.measure.composed import compose_tracks
 from otolith_training.measure.decisions import hear
@@ -38,16 +39,27 @@ CHOICE_SEED = 11  # other streams than those that chose the epoch
 MOST_HOURS = 12.0  # streams are composed of a few minutes of held-out sound: more hours of it tell little more
 
 
-def train(recipe_path: Path, data: Path, out: Path | None, seed: int | None, console: Console) -> Model:
-    """Train and export as `otolith train` does; returns the model that was written. Raises `OtolithError`."""
+def train(
+    recipe_path: Path,
+    data: Path,
+    out: Path | None,
+    seed: int | None,
+    console: Console,
+    runs: Path | None = None,
+    resume: bool = False,
+) -> Model:
+    """Train and export as `otolith train` does; returns the model that was written. Raises `OtolithError`.
+
+    `runs` is the folder of logbooks, `NAME.runs` beside the model file if none is named.
+    """
     recipe, text = read_recipe(recipe_path)
     recipe = with_seed(recipe, seed)
     out = out or Path(f"{recipe.name}.onnx")
-    checkpoint = out.with_suffix(".checkpoint.pt")
+    runs = runs or out.with_suffix(".runs")
     items = list_items(recipe, data)
-    fitted = fit(recipe, text, items, data, checkpoint, console)
+    fitted = fit(recipe, text, items, data, runs, console, resume=resume)
     if fitted.interrupted:
-        console.print(f"interrupted: exporting epoch {fitted.epoch}, which {checkpoint} holds too")
+        console.print(f"interrupted: exporting epoch {fitted.epoch}; the same command with --resume goes on")
     return finish(recipe, text, items, data, out, fitted, console)
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from otolith_training.course import clip_composer, rehearsal_streams
 from otolith_training.data.augment import Augmentation
 from otolith_training.data.composer import Chunk, ClipComposer
 from otolith_training.data.material import SoundSet, list_clips, load_sound
 from otolith_training.data.prefetch import prefetched
 from otolith_training.data.sounds import change_speed
 from otolith_training.data.words import Material, Word, find_word
-from otolith_training.fit import clip_composer, rehearsal_streams
 from otolith_training.recipe import Clips, Recipe
 from tests.training.small import DATA, sound_recipe
 

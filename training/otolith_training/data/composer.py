@@ -21,6 +21,7 @@ from otolith_training.data.words import Material, Word
 from otolith_training.recipe import Clips
 
 Floats = NDArray[np.float32]
+Seed = int | tuple[int, int]  # the second: one of many streams of the same seed
 
 LONGEST_S = 3.0  # of what is placed at once
 
@@ -62,7 +63,7 @@ class ClipComposer:
         frames: int,
         bands: int,
         fresh_start: float,
-        seed: int,
+        seed: Seed,
         augment: Augmentation | None = None,
     ) -> None:
         self._material = material

@@ -18,6 +18,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from otolith.errors import OtolithError
+from otolith_training.data.decoded import cache_folder
 
 WORD_LISTS = (Path("/usr/share/dict/american-english-small"), Path("/usr/share/dict/words"))  # the first there is
 WORD = re.compile(r"^[a-z]{1,12}$", re.MULTILINE)  # no names, no possessives
@@ -174,7 +175,7 @@ def _interleaved(*lists: Sequence[str]) -> Iterator[str]:
 def _vocabulary() -> dict[str, str]:
     """English words and their phonemes. They take espeak-ng some 20 s, so they are kept in the user's cache."""
     words = _word_list()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otolith"
+    cache = cache_folder()
     kept = cache / f"pronunciations-{hashlib.sha256(repr((words, _SPELT)).encode()).hexdigest()[:12]}.txt"
     with suppress(OSError, UnicodeDecodeError):
         sounds = kept.read_text(encoding="utf-8").splitlines()

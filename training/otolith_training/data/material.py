@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from otolith.errors import OtolithError
 from otolith.inference.card import DataSet
-from otolith.recordings import AUDIO_SUFFIXES, load_audio
+from otolith.recordings import AUDIO_SUFFIXES
 from otolith_training.data.datasets import (
     NOISE_FOLDER,
     Clip,
@@ -26,14 +24,13 @@ from otolith_training.data.datasets import (
     read_runs,
     require_labels,
 )
+from otolith_training.data.decoded import load_decoded
 from otolith_training.data.sounds import coloured_noise
 from otolith_training.data.splits import DEV_SHARE, TEST_SHARE, assign_splits, hashed_split
 from otolith_training.data.words import Material, Word, find_word
 from otolith_training.recipe import Backgrounds, Mfcc, Recipe, Rows
 
 Floats = NDArray[np.float32]
-Item = TypeVar("Item")
-Read = TypeVar("Read")
 
 LONG_S = 30.0  # a recording longer than this is split by time rather than held out whole
 COLOURED_S = 20.0
@@ -100,7 +97,8 @@ def load_sound(recipe: Recipe, clips: Sequence[Clip], data: Path, split: Split) 
             f"{data / recipe.data.path}: no clip falls into the split {split!r}; bring more, or name groups for it"
         )
     labels = recipe.all_labels
-    sounds = _each(lambda clip: load_audio(clip.path, rate), chosen)
+    home = (data / recipe.data.path).resolve()
+    sounds = load_decoded([clip.path for clip in chosen], rate, f"{home} {split}")
     words: list[list[Word]] = [[] for _ in labels]
     pairs = []
     for clip, samples in zip(chosen, sounds, strict=True):
@@ -161,13 +159,13 @@ def split_background(
 
 
 def _load_backgrounds(backgrounds: Backgrounds, data: Path, rate: int, split: Split) -> list[Floats]:
-    def load(path: Path) -> Floats | None:
-        name = path.relative_to(data / backgrounds.path).as_posix()
-        samples = load_audio(path, rate)
-        return split_background(name, samples, rate, backgrounds.dev, backgrounds.test).get(split)
-
-    loaded = _each(load, _background_files(backgrounds, data))
-    return [samples for samples in loaded if samples is not None and len(samples) >= rate // 5]
+    home = data / backgrounds.path
+    paths = _background_files(backgrounds, data)
+    sounds = load_decoded(paths, rate, f"{home.resolve()} {' '.join(backgrounds.folders)}")
+    named = zip((path.relative_to(home).as_posix() for path in paths), sounds, strict=True)
+    shares = backgrounds.dev, backgrounds.test
+    held = [split_background(name, samples, rate, *shares).get(split) for name, samples in named]
+    return [samples for samples in held if samples is not None and len(samples) >= rate // 5]
 
 
 def _background_files(backgrounds: Backgrounds, data: Path) -> list[Path]:
@@ -184,9 +182,3 @@ def _background_files(backgrounds: Backgrounds, data: Path) -> list[Path]:
 
 def _labels(clips: Sequence[Clip]) -> set[str]:
     return {clip.label for clip in clips}
-
-
-def _each(load: Callable[[Item], Read], items: Sequence[Item]) -> list[Read]:
-    """Load all, a few at a time, in order: decoding releases Python's lock."""
-    with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(load, items))

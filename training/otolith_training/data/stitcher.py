@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from otolith_training.data.composer import Chunk
+from otolith_training.data.composer import Chunk, Seed
 from otolith_training.data.material import RowSet
 from otolith_training.recipe import Runs
 
@@ -37,7 +37,7 @@ class RunStitcher:
         streams: int,
         frames: int,
         fresh_start: float,
-        seed: int,
+        seed: Seed,
     ) -> None:
         self._rows = rows
         self._settings = settings

@@ -38,12 +38,13 @@ def make_card(
         recipe=text,
         data=list(sets),
         metrics=dict(metrics or {}),
-        made=Made(datetime.now(UTC).isoformat(timespec="seconds"), _versions(), seed),
+        made=Made(datetime.now(UTC).isoformat(timespec="seconds"), versions(), seed),
         proof=NO_PROOF,
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of all that a model is made with, by package, and of Python."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

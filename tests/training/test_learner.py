@@ -1,0 +1,84 @@
+"""The learner: what one chunk does to the weights, and what it must not."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from otolith_training.data.composer import Chunk
+from otolith_training.learner import Learner, NotFiniteError, clip_gradients
+from otolith_training.network.network import Network, make_network
+from otolith_training.recipe import Training
+from tests.training.small import motion_recipe
+
+
+def chunk(poisoned: int | None = None) -> Chunk:
+    random = np.random.default_rng(0)
+    frames = random.standard_normal((4, 50, 6)).astype(np.float32)
+    if poisoned is not None:
+        frames[poisoned, 10, 3] = np.nan
+    allowed = np.zeros((4, 50, 4), bool)
+    allowed[..., 1] = True
+    return Chunk(frames, allowed, np.ones(4, bool))
+
+
+def learner() -> Learner:
+    torch.manual_seed(0)
+    recipe = motion_recipe()
+    return Learner(make_network(recipe), recipe)
+
+
+def gradients(clipping: Training) -> tuple[float, torch.Tensor]:
+    """The norm that was found, and all gradients as they were left."""
+    network = make_network(motion_recipe())
+    for parameter in network.parameters():
+        parameter.grad = torch.full_like(parameter, 0.5)
+    norm = clip_gradients(network, clipping)
+    return norm, torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+def test_gradients_are_clipped_by_norm_or_by_value() -> None:
+    training = motion_recipe().training
+    norm, left = gradients(training)
+    assert norm == pytest.approx(0.5 * len(left) ** 0.5)
+    assert float(left.norm()) == pytest.approx(1.0, abs=1e-5)
+    _, left = gradients(msgspec.structs.replace(training, clip_norm=0.25))
+    assert float(left.norm()) == pytest.approx(0.25, abs=1e-5)
+    found, left = gradients(msgspec.structs.replace(training, clip_value=0.1))
+    assert found == pytest.approx(norm)
+    torch.testing.assert_close(left, torch.full_like(left, 0.1))
+
+
+def test_a_stream_that_is_no_number_is_named_and_teaches_nothing() -> None:
+    taught = learner()
+    before = {name: value.clone() for name, value in taught.network.state_dict().items()}
+    taught.begin_epoch(1)
+    with pytest.raises(NotFiniteError, match="the loss is nan") as stopped:
+        taught.learn(chunk(poisoned=2))
+    assert stopped.value.streams == [2]
+    for name, value in taught.network.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_a_gradient_that_is_no_number_teaches_nothing() -> None:
+    taught = learner()
+    taught.begin_epoch(1)
+    network: Network = taught.network
+    network.head.weight.register_hook(lambda gradient: gradient * torch.inf)
+    before = network.head.weight.clone()
+    with pytest.raises(NotFiniteError, match="the gradient's norm is"):
+        taught.learn(chunk())
+    assert torch.equal(network.head.weight, before)
+
+
+def test_a_restored_learner_learns_on_as_the_one_it_was_taken_from() -> None:
+    one, other = learner(), learner()
+    one.begin_epoch(1)
+    one.learn(chunk())
+    other.restore(one.snapshot())
+    for each in (one, other):
+        each.begin_epoch(2)
+    assert one.learn(chunk()) == other.learn(chunk())
+    assert torch.equal(one.averaged.head.weight, other.averaged.head.weight)

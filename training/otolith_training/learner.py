@@ -1,0 +1,150 @@
+"""The learner: a network with its averaged weights, optimizer and schedule, which takes one step a chunk.
+
+Gradients reach back through one chunk (truncated back-propagation through time, Williams and Peng, 1990); the state
+itself goes on, detached, so that the network learns from states as old as a live stream's. What is measured and kept
+are the averaged weights (Polyak and Juditsky, 1992).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from otolith_training.data.composer import Chunk
+from otolith_training.network.frontend import MfccFrontend
+from otolith_training.network.loss import distort, tag_loss, warp_bands
+from otolith_training.network.network import Network, begin_afresh, detach
+from otolith_training.recipe import Clips, Recipe, Training
+
+
+class NotFiniteError(Exception):
+    """A chunk from which nothing can be learned; the weights are as they were before it."""
+
+    def __init__(self, what: str, streams: list[int]) -> None:
+        super().__init__(what)
+        self.streams = streams  # whose log posteriors are not finite
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one chunk taught."""
+
+    loss: float
+    gradient_norm: float  # before any clipping
+    learning_rate: float
+
+
+class Learner:
+    """All that changes while a network learns, the streams apart, which are the composer's."""
+
+    def __init__(self, network: Network, recipe: Recipe) -> None:
+        t = recipe.training
+        self._recipe = recipe
+        self.network = network
+        self.averaged = copy.deepcopy(network)
+        self._optimizer = torch.optim.AdamW(network.parameters(), lr=t.learning_rate, weight_decay=t.weight_decay)
+        total = t.epochs * t.steps_per_epoch
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer, t.learning_rate, total_steps=total, pct_start=t.warm_up
+        )
+        self.steps = 0
+        self._state = network.fresh_state(t.batch)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Draw what the epoch's steps draw from its own seed; its streams start afresh, and so does their state."""
+        torch.manual_seed(epoch_seed(self._recipe.training.seed, epoch))
+        self._state = self.network.fresh_state(self._recipe.training.batch)
+
+    def learn(self, chunk: Chunk) -> Step:
+        """Learn from the next chunk of the epoch's streams. Raises `NotFiniteError`."""
+        t = self._recipe.training
+        loss = self._forward(chunk)
+        self._optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        norm = clip_gradients(self.network, t)
+        if not math.isfinite(norm):
+            raise NotFiniteError(f"the gradient's norm is {norm}", [])
+        rate = float(self._optimizer.param_groups[0]["lr"])
+        self._optimizer.step()
+        self._schedule.step()
+        self.steps += 1
+        self._average(min(t.average, self.steps / (self.steps + 10)))  # forgets its first steps soon
+        return Step(float(loss.detach()), norm, rate)
+
+    def _forward(self, chunk: Chunk) -> Tensor:
+        """The chunk's loss; the state goes on behind it, cut from its gradients."""
+        network, recipe = self.network, self._recipe
+        device = network.head.weight.device
+        network.train()
+        state = begin_afresh(self._state, torch.from_numpy(chunk.fresh).to(device))
+        with torch.no_grad():
+            raw, following = network.frontend.raw(torch.from_numpy(chunk.frames).to(device), state)
+            if chunk.warp is not None and isinstance(network.frontend, MfccFrontend):
+                raw = warp_bands(raw, torch.from_numpy(chunk.warp).to(device), network.frontend.centres_hz)
+            if chunk.colour_db is not None and isinstance(recipe.streams, Clips):
+                colour = torch.from_numpy(chunk.colour_db).to(device)
+                raw = distort(raw, colour, network.frontend.neutral(), recipe.streams)
+            features = network.frontend.scaled(raw)
+        logits, rest = network.logits(features, state)
+        loss = tag_loss(logits, torch.from_numpy(chunk.allowed).to(device), recipe.training.label_smoothing)
+        if not math.isfinite(float(loss.detach())):
+            finite = torch.isfinite(torch.log_softmax(logits.detach(), dim=-1)).flatten(1).all(dim=1)
+            raise NotFiniteError(f"the loss is {float(loss.detach())}", torch.nonzero(~finite).flatten().tolist())
+        self._state = detach({**following, **rest})
+        return loss
+
+    def _average(self, decay: float) -> None:
+        with torch.no_grad():
+            for mean, weight in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+                mean.lerp_(weight, 1 - decay)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that the next epoch begins from, as tensors and plain values; later steps do not change it."""
+        parts = {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "steps": self.steps,
+        }
+        return copy.deepcopy(parts)
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot of a learner of the same recipe."""
+        self.network.load_state_dict(snapshot["network"])
+        self.averaged.load_state_dict(snapshot["averaged"])
+        self._optimizer.load_state_dict(snapshot["optimizer"])
+        self._schedule.load_state_dict(snapshot["schedule"])
+        self.steps = snapshot["steps"]
+
+
+def clip_gradients(network: Network, training: Training) -> float:
+    """Clip the network's gradients in place as the recipe says; returns their norm before."""
+    if training.clip_value is not None:
+        norm = torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
+        torch.nn.utils.clip_grad_value_(network.parameters(), training.clip_value)
+    else:
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), training.longest_gradient)
+    return float(norm)
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """A seed of an epoch's own."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0])
+
+
+def pick_device() -> torch.device:
+    """A GPU where there is one, told to add up in the same order each time; else the processor."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once, at its first call
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    return torch.device("cuda")
