@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from otolith.inference.model import Model
+from otolith_training import expect
 from otolith_training.data.composer import Chunk
 from otolith_training.learner import Learner, Step
 from otolith_training.network.network import begin_afresh, detach, make_network
@@ -47,7 +48,10 @@ def test_a_model_of_half_the_rate_is_trained_on_the_same_recordings_and_told_in_
 
 
 @pytest.mark.parametrize("text", [SOUND, MOTION], ids=["sound", "motion"])
-def test_a_budget_of_false_alarms_chooses_the_triggers_and_says_what_to_expect(tmp_path: Path, text: str) -> None:
+def test_a_budget_of_false_alarms_chooses_the_triggers_and_says_what_to_expect(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expect, "TEST_HOURS", 0.05)
     model, said = run(f"{text}\n[detector]\nfalse_alarms_per_hour = 60.0\n", tmp_path)
     expected = model.card.metrics["dev streams"]
     assert expected["budget_false_alarms_per_hour"] == 60.0
@@ -55,7 +59,12 @@ def test_a_budget_of_false_alarms_chooses_the_triggers_and_says_what_to_expect(t
     assert low <= expected["false_alarms_per_hour"] <= high
     assert {trigger.release / trigger.threshold for trigger in model.card.detector.values()} != {0.5}
     assert "dev streams: " in said
-    assert "false alarms per hour" in (tmp_path / "small.md").read_text()
+    card = (tmp_path / "small.md").read_text()
+    assert "false alarms per hour" in card
+    if text is SOUND:
+        told = model.card.metrics["test streams"]
+        assert 0 < told["hours"] <= 0.05
+        assert "| at most, an hour |" in card
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,13 @@ from rich.console import Console
 
 from otolith.inference.card import Trigger
 from otolith.inference.model import Model
-from otolith.inference.stream import Stream
 from otolith.recordings import load_audio
-from otolith_training.course import clip_composer, rehearsal_streams
-from otolith_training.data.datasets import Clip, Run
-from otolith_training.data.material import Items, list_items, load_rows, load_sound
+from otolith_training.data.datasets import Clip
+from otolith_training.data.material import Items, list_items
+from otolith_training.expect import choose_triggers, tell_streams
 from otolith_training.fit import Fitted, fit
-from otolith_training.measure.choose import choose
-from otolith_training.measure.composed import compose_tracks
-from otolith_training.measure.decisions import hear
 from otolith_training.measure.evaluate import measure
-from otolith_training.measure.intervals import hours_for
 from otolith_training.measure.tables import to_markdown
-from otolith_training.measure.tracks import tracks_of_labels
 from otolith_training.network.cards import make_card
 from otolith_training.network.export import export
 from otolith_training.recipe import Clips, Recipe, read_recipe, with_seed
@@ -34,9 +28,6 @@ KEPT = (
     "clips", "rows", "runs", "accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval", "interval_over",
     "delay_s", "per_label",
 )  # fmt: skip
-CHOICE_STREAMS = 16
-CHOICE_SEED = 11  # other streams than those that chose the epoch
-MOST_HOURS = 12.0  # streams are composed of a few minutes of held-out sound: more hours of it tell little more
 
 
 def train(
@@ -89,49 +80,42 @@ def finish(
     unmeasured = out.with_suffix(".unmeasured.onnx")
     try:
         model = export(fitted.network, card, examples, unmeasured)
-        streams = {name.removeprefix("stream_"): v for name, v in fitted.metrics.items() if name.startswith("stream_")}
-        if recipe.detector.false_alarms_per_hour is not None:
-            triggers, streams = choose_triggers(model, recipe, data, items)
-            card = msgspec.structs.replace(card, detector=triggers)
-            console.print(
-                f"dev streams: {streams['missed']:.1%} missed at {streams['false_alarms_per_hour']:.2g} an hour"
-            )
-        for split in ("dev", "test"):
-            chosen: Any = [item for item in items if item.split == split]
-            if chosen:
-                metrics[split] = _kept(measure(model, recipe, chosen))
-                told = metrics[split]
-                console.print(f"{split}: accuracy {told['accuracy']:.1%}, macro-F1 {told['macro_f1']:.3f}")
+        triggers, streams = _on_streams(model, recipe, data, items, fitted, console, folded="fold" in (origin or {}))
+        metrics |= {**_on_splits(model, recipe, items, console), **streams}
     finally:
         unmeasured.unlink(missing_ok=True)
-    if streams:
-        metrics["dev streams"] = streams
-    model = export(fitted.network, msgspec.structs.replace(card, metrics=metrics), examples, out)
+    model = export(fitted.network, msgspec.structs.replace(card, metrics=metrics, detector=triggers), examples, out)
     size = out.stat().st_size
     out.with_suffix(".md").write_text(to_markdown(model.card, size), encoding="utf-8")
     console.print(f"wrote {out} ({size / 1000:.0f} kB, {model.identity}) and its card {out.with_suffix('.md')}")
     return model
 
 
-def choose_triggers(
-    model: Model, recipe: Recipe, data: Path, items: Sequence[Clip] | Sequence[Run]
+def _on_streams(
+    model: Model, recipe: Recipe, data: Path, items: Items, fitted: Fitted, console: Console, *, folded: bool
 ) -> tuple[dict[str, Trigger], dict[str, Any]]:
-    """Triggers within the recipe's budget, chosen on development streams, and what to expect of them."""
-    d = recipe.detector
-    budget = d.false_alarms_per_hour or 0.0
-    if isinstance(recipe.streams, Clips):
-        sound = load_sound(recipe, [item for item in items if isinstance(item, Clip)], data, "dev")
-        settings = rehearsal_streams(recipe.streams)
-        frames = round(model.card.frame_rate * 2)
-        composer = clip_composer(recipe, sound, settings, CHOICE_STREAMS, frames, CHOICE_SEED)
-        tracks = compose_tracks(model, composer, min(MOST_HOURS, 2 * hours_for(budget)))
-    else:
-        rows = load_rows(recipe, [item for item in items if isinstance(item, Run)], "dev")
-        names = [[recipe.all_labels[label] for label in labels] for labels in rows.labels]
-        heard = [(run.name, hear(Stream(model), run.values)) for run in rows.runs]
-        tracks = tracks_of_labels(model.card, [(*of, labels) for of, labels in zip(heard, names, strict=True)])
-    triggers, expected = choose(tracks, model.card, budget, d.label_false_alarms_per_hour)
-    return triggers, {"budget_false_alarms_per_hour": budget, **expected}
+    """The triggers, and what to expect of them on streams: chosen on dev where there is a budget, told on test."""
+    if recipe.detector.false_alarms_per_hour is None:
+        seen = {name.removeprefix("stream_"): v for name, v in fitted.metrics.items() if name.startswith("stream_")}
+        return dict(model.card.detector), {"dev streams": seen} if seen else {}
+    triggers, expected = choose_triggers(model, recipe, data, items)
+    figures: dict[str, Any] = {"dev streams": expected}
+    if isinstance(recipe.streams, Clips) and not folded and any(item.split == "test" for item in items):
+        figures["test streams"] = tell_streams(model, triggers, recipe, data, items)
+    for name, told in figures.items():
+        console.print(f"{name}: {told['missed']:.1%} missed at {told['false_alarms_per_hour']:.2g} an hour")
+    return triggers, figures
+
+
+def _on_splits(model: Model, recipe: Recipe, items: Items, console: Console) -> dict[str, Any]:
+    """Figures of the clips or rows of dev and of test."""
+    figures: dict[str, Any] = {}
+    for split in ("dev", "test"):
+        chosen: Any = [item for item in items if item.split == split]
+        if chosen:
+            told = figures[split] = _kept(measure(model, recipe, chosen))
+            console.print(f"{split}: accuracy {told['accuracy']:.1%}, macro-F1 {told['macro_f1']:.3f}")
+    return figures
 
 
 def _examples(recipe: Recipe, items: Items) -> list[NDArray[np.float32]]:

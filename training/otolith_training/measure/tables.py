@@ -94,7 +94,25 @@ def _figures(split: str, figures: Mapping[str, Any]) -> list[str]:
             told = " | ".join(f"{of[key]:.3f}" for key in ("precision", "recall", "f1"))
             if of["support"]:
                 lines.append(f"| {label} | {told} | {of['support']:,} |")
+    if points := figures.get("points"):
+        lines += [
+            "",
+            "| at most, an hour | missed | false alarms | delay, median and 95th |",
+            "| --- | --- | --- | --- |",
+        ]
+        lines += [_point(point) for point in points]
     return [*lines, ""]
+
+
+def _point(point: Mapping[str, Any]) -> str:
+    """A budget's line; a budget that no threshold keeps to has nothing to tell."""
+    if "missed" not in point:
+        return f"| {point['target']:g} | | | |"
+    low, high = point["missed_interval"]
+    missed = f"{point['missed']:.1%} ({low:.1%} to {high:.1%})"
+    delay = point["delay_s"]
+    told = f"{delay['median']:.2f} s, {delay['p95']:.2f} s" if delay else ""
+    return f"| {point['target']:g} | {missed} | {point['false_alarms']} | {told} |"
 
 
 def _told(name: str, value: object) -> str:
