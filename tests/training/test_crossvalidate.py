@@ -13,10 +13,11 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from otolith.errors import OtolithError, UsageError
+from otolith_training import course
 from otolith_training import crossvalidate as crossvalidation
-from otolith_training import fit as fitting
 from otolith_training.cli import crossvalidate as command
 from otolith_training.crossvalidate import crossvalidate, mean_of, print_crossvalidation
+from otolith_training.learner import Learner
 from otolith_training.measure.evaluate import evaluate
 from tests.training.small import DATA, MOTION, SOUND
 
@@ -81,7 +82,7 @@ def test_another_seed_or_recipe_is_another_training(folder: Path) -> None:
 def test_clips_are_folded_by_speaker_whatever_their_manifest_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "REHEARSAL_S", 4.0)
+    monkeypatch.setattr(course, "REHEARSAL_S", 4.0)
     figures = run(tmp_path, SOUND, folds=2)
     assert sorted(fold["clips"] for fold in figures["folds"]) == [4, 5]
     assert figures["pooled"]["clips"] == 9
@@ -95,10 +96,10 @@ def test_ctrl_c_leaves_no_fold_that_would_pass_for_trained(tmp_path: Path, monke
     def pressed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "_step", pressed)
+    monkeypatch.setattr(Learner, "learn", pressed)
     with pytest.raises(OtolithError, match="interrupted in fold 1 of 3; the same command goes on with that fold"):
         run(tmp_path)
-    assert not list((tmp_path / "folds").iterdir())
+    assert not list((tmp_path / "folds").glob("*.onnx"))
 
 
 def test_folds_are_asked_for_in_one_way(tmp_path: Path) -> None:

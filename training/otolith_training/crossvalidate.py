@@ -104,9 +104,7 @@ def train_fold(study: Study, fold: Fold, console: Console) -> tuple[Model, Path,
         console.print(f"{path}: is there already, from the same recipe, seed and data", markup=False, soft_wrap=True)
         return model, path, False
     items = fold.assign(study.items)
-    checkpoint = path.with_suffix(".checkpoint.pt")
-    fitted = fit(study.recipe, study.text, items, study.data, checkpoint, console)
-    checkpoint.unlink(missing_ok=True)
+    fitted = fit(study.recipe, study.text, items, study.data, path.with_suffix(".runs"), console)
     if fitted.interrupted:
         raise OtolithError(f"interrupted in fold {fold.number} of {fold.of}; the same command goes on with that fold")
     model = finish(study.recipe, study.text, items, study.data, path, fitted, console, {"fold": asdict(fold)})

@@ -153,15 +153,13 @@ def _learn(
                 steps = _learn_epoch(learner, recipe, course, epoch, logbook, partial(progress.advance, bar))
                 progress.remove_task(bar)
                 metrics = course.rehearsal(learner.averaged)
-                better = metrics["score"] > fitted.metrics.get("score", -1.0)
-                if better:
-                    fitted.network, fitted.epoch, fitted.metrics = copy.deepcopy(learner.averaged), epoch, metrics
+                mark = " *" if _is_best(fitted, learner, epoch, metrics) else ""
                 record = _record(epoch, learner, steps, time.monotonic() - started, metrics)
                 fitted.history.append(record)
                 logbook.save(_checkpoint(learner, fitted))
                 logbook.note(record)
-                told = f"{record['seconds']:4.0f} s  loss {record['loss']:.3f}  {_told(metrics)}"
-                console.print(f"epoch {epoch:3d}/{t.epochs}  {told}{' *' if better else ''}")
+                told = f"{record['seconds']:4.0f} s  loss {record['loss']:.3f}  {_told(metrics)}{mark}"
+                console.print(f"epoch {epoch:3d}/{t.epochs}  {told}")
     except KeyboardInterrupt:
         fitted.interrupted = True
         if fitted.epoch == 0:
@@ -197,6 +195,14 @@ def _remedy(chunk: Chunk) -> str:
     if np.isfinite(chunk.frames).all():
         return "lower training.learning_rate, or clip gradients shorter, in the recipe"
     return "its frames hold what is not a number: mend or leave out that recording"
+
+
+def _is_best(fitted: Fitted, learner: Learner, epoch: int, metrics: Metrics) -> bool:
+    """Whether the epoch is the best so far; if so it is kept."""
+    if metrics["score"] <= fitted.metrics.get("score", -1.0):
+        return False
+    fitted.network, fitted.epoch, fitted.metrics = copy.deepcopy(learner.averaged), epoch, metrics
+    return True
 
 
 def _record(epoch: int, learner: Learner, steps: list[Step], seconds: float, metrics: Metrics) -> Record:
