@@ -44,7 +44,8 @@ def compare_long(
 ) -> dict[str, Any]:
     """Events missed by both, at their cards and at each target rate, with the paired interval of the difference.
 
-    Only labels that both detect count in the difference; a target that either cannot keep is left out.
+    Only labels that both detect count in the difference; a target that either cannot keep is left out. `curve` is the
+    other's own.
     """
     shared = [label for label in card.detector if label in other_card.detector]
     points = []
@@ -67,7 +68,7 @@ def compare_long(
                 "false_alarms": [sum(of.false_alarms for of in side.values()) for side in found],
             }
         )
-    return {"labels": shared, "points": points}
+    return {"labels": shared, "points": points, "curve": other_figures["curve"]}
 
 
 def _whole(matrices: np.ndarray[Any, np.dtype[np.int64]], name: str) -> float:

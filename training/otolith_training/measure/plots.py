@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 import numpy as np
+from numpy.typing import NDArray
 
 from otolith_training.measure.exhibits import Strip
 
@@ -41,6 +42,7 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a label may hold a dollar
 }
 
+Floats = NDArray[np.float64]
 P = ParamSpec("P")
 
 
@@ -59,16 +61,47 @@ def styled(draw: Callable[P, str]) -> Callable[P, str]:
 
 @styled
 def curve(figures: Mapping[str, Any]) -> str:
-    """Events missed against false alarms an hour, with the band of the intervals and the card's own point."""
+    """Events missed against false alarms an hour, with the band of the intervals and the card's own point; of a second
+    model as well, where there is one."""
     figure, axes = _begin(7.6, 4.4)
     hours = figures["hours"]
     floor = 0.3 / hours  # where "none at all" is drawn on a logarithmic axis
-    points = _frontier(figures["curve"])
+    rates, missed = _trace(axes, figures["curve"], floor, BLUE)
+    if rival := figures.get("compare", {}).get("curve"):
+        others, others_missed = _trace(axes, rival, floor, SOFT)
+        rates, missed = np.append(rates, others), np.append(missed, others_missed)
+        names = (figures["model"], BLUE), (figures["compare"]["model"], SOFT)
+        for row, (name, colour) in enumerate(names):
+            axes.text(0.985, 0.97 - 0.06 * row, name, transform=axes.transAxes, ha="right", va="top", color=colour)
+    _mark_points(axes, figures, floor)
+    axes.axvspan(floor * 0.7, 3 / hours, color=INK, alpha=0.04, linewidth=0)
+    axes.text(
+        3 / hours * 0.93, 0.985, "too few hours to tell", transform=axes.get_xaxis_transform(), ha="right", va="top",
+        color=SOFT, fontsize=9,
+    )  # fmt: skip
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlim(floor * 0.7, max(60.0, min(600.0, float(rates.max()))))
+    axes.set_ylim(0, min(100, max(10.0, 1.15 * float(missed[rates <= 600].max(initial=0)))))
+    axes.set_xlabel("false alarms an hour")
+    axes.set_ylabel("missed, %")
+    axes.grid(True)
+    return _svg(figure, "misses against false alarms")
+
+
+def _trace(axes: Axes, points: Sequence[Mapping[str, Any]], floor: float, colour: str) -> tuple[Floats, Floats]:
+    """Draw a curve with its band; returns its rates and its missed, in %."""
+    points = _frontier(points)
     rates = np.array([max(point["false_alarms_per_hour"], floor) for point in points])
     missed = 100 * np.array([point["missed"] for point in points])
     low, high = 100 * np.array([point["missed_interval"] for point in points]).T
-    axes.fill_between(rates, low, high, step="mid", color=BLUE, alpha=0.14, linewidth=0)
-    axes.plot(rates, missed, color=BLUE, linewidth=2)
+    axes.fill_between(rates, low, high, step="mid", color=colour, alpha=0.14, linewidth=0)
+    axes.plot(rates, missed, color=colour, linewidth=2)
+    return rates, missed
+
+
+def _mark_points(axes: Axes, figures: Mapping[str, Any], floor: float) -> None:
+    """Where the budgets are reached, and where the model ships."""
     reached: dict[tuple[float, float], list[str]] = {}
     for target in figures["operating_points"]:
         if target.get("missed") is not None:
@@ -84,19 +117,6 @@ def curve(figures: Mapping[str, Any]) -> str:
     axes.annotate(
         "as shipped", at, (-7, -5), textcoords="offset points", ha="right", va="top", color=RED, fontweight="bold"
     )
-    axes.axvspan(floor * 0.7, 3 / hours, color=INK, alpha=0.04, linewidth=0)
-    axes.text(
-        3 / hours * 0.93, 0.985, "too few hours to tell", transform=axes.get_xaxis_transform(), ha="right", va="top",
-        color=SOFT, fontsize=9,
-    )  # fmt: skip
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlim(floor * 0.7, max(60.0, min(600.0, float(rates.max()))))
-    axes.set_ylim(0, min(100, max(10.0, 1.15 * float(missed[rates <= 600].max(initial=0)))))
-    axes.set_xlabel("false alarms an hour")
-    axes.set_ylabel("missed, %")
-    axes.grid(True)
-    return _svg(figure, "misses against false alarms")
 
 
 @styled
