@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from otolith_training.network.network import Network
-from otolith_training.recipe import Recipe, parse_recipe
+from otolith_training.recipe import Recipe
+from otolith_training.recipe_file import parse_recipe
 
 DATA = Path(__file__).parent.parent / "data"
 

@@ -21,7 +21,7 @@ from otolith_training.data.composer import Chunk
 from otolith_training.data.material import list_items
 from otolith_training.fit import fit
 from otolith_training.learner import Learner, Step
-from otolith_training.recipe import parse_recipe
+from otolith_training.recipe_file import parse_recipe
 from otolith_training.train import train
 from tests.processes import OTOLITH
 from tests.training.small import DATA, MOTION, SOUND, changed

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from otolith.errors import SettingsError
-from otolith_training.recipe import Mfcc, parse_recipe, read_recipe
+from otolith_training.recipe import Mfcc
+from otolith_training.recipe_file import parse_recipe, read_recipe
 from tests.training.small import MOTION, SOUND, changed
 
 RECIPES = Path(__file__).parent.parent.parent / "training" / "otolith_training" / "recipes"

@@ -29,7 +29,8 @@ from otolith_training.data.datasets import MANIFEST, Clip, Split
 from otolith_training.data.material import SoundSet, list_items, load_sound
 from otolith_training.data.words import Material
 from otolith_training.measure.tracks import COLUMNS, EVENTS, LATE_S
-from otolith_training.recipe import Clips, Recipe, read_recipe
+from otolith_training.recipe import Clips, Recipe
+from otolith_training.recipe_file import read_recipe
 
 Floats = NDArray[np.float32]
 

@@ -24,7 +24,8 @@ from otolith_training.data.material import Items, describe_sets, list_items
 from otolith_training.fit import fit
 from otolith_training.measure.decisions import Decisions, concatenate, decide_all, figures_of
 from otolith_training.measure.long_tables import print_evaluation
-from otolith_training.recipe import Recipe, read_recipe, with_seed
+from otolith_training.recipe import Recipe, with_seed
+from otolith_training.recipe_file import read_recipe
 from otolith_training.train import finish
 
 FIGURES = "crossvalidation.json"

@@ -30,7 +30,8 @@ from otolith_training.measure.compare import compare
 from otolith_training.measure.decisions import decide_all
 from otolith_training.network.network import Network
 from otolith_training.network.restore import restore
-from otolith_training.recipe import Recipe, Rows, parse_recipe
+from otolith_training.recipe import Recipe, Rows
+from otolith_training.recipe_file import parse_recipe
 from otolith_training.train import finish
 
 NEW_SHARE = 0.25  # of a label's training clips that should be new ones, if it takes showing them again and again

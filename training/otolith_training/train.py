@@ -22,7 +22,8 @@ from otolith_training.measure.evaluate import measure
 from otolith_training.measure.tables import to_markdown
 from otolith_training.network.cards import make_card
 from otolith_training.network.export import export
-from otolith_training.recipe import Clips, Recipe, read_recipe, with_seed
+from otolith_training.recipe import Clips, Recipe, with_seed
+from otolith_training.recipe_file import read_recipe
 
 KEPT = (
     "clips", "rows", "runs", "accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval", "interval_over",

@@ -13,7 +13,7 @@ from otolith_training.data.catalogue import RECIPES
 from otolith_training.data.datasets import Split, read_clips, read_runs
 from otolith_training.data.material import list_clips, list_runs, load_sound
 from otolith_training.data.unpack import ArchiveError, Bounds, unpack
-from otolith_training.recipe import read_recipe
+from otolith_training.recipe_file import read_recipe
 from tests.training.data.publishing import HEADER, START_MS, canonical_test_files, sp_sw_har, speech_commands
 from tests.training.small import DATA
 

@@ -24,7 +24,7 @@ from otolith_training.measure.streams import listen
 from otolith_training.network.cards import make_card
 from otolith_training.network.export import export
 from otolith_training.network.network import Network, make_network
-from otolith_training.recipe import parse_recipe
+from otolith_training.recipe_file import parse_recipe
 from tests.training.small import DATA, MOTION, SOUND, motion_recipe, random_scaling, sound_recipe
 
 LABELS_OF_MOTION = ["SEATED", "STANDING_UP", "WALKING", "TURNING"]

@@ -16,7 +16,7 @@ from otolith_training.network import export as exporting
 from otolith_training.network.cards import make_card
 from otolith_training.network.export import export, run_torch, to_frames
 from otolith_training.network.network import Network, make_network
-from otolith_training.recipe import parse_recipe
+from otolith_training.recipe_file import parse_recipe
 from tests.training.small import MOTION, SOUND, changed, random_scaling, sound_recipe
 
 NETWORKS = {

@@ -14,7 +14,7 @@ from otolith_training.network.cards import make_card
 from otolith_training.network.export import export, run_torch, to_frames
 from otolith_training.network.network import make_network
 from otolith_training.network.restore import restore
-from otolith_training.recipe import parse_recipe
+from otolith_training.recipe_file import parse_recipe
 from tests.training.network.test_export import NETWORKS
 from tests.training.small import SOUND, changed, random_scaling
 

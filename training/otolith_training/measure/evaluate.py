@@ -27,7 +27,8 @@ from otolith_training.measure.exhibits import Exhibits, from_clips, from_runs, f
 from otolith_training.measure.longrun import listen_long
 from otolith_training.measure.soak import soak, soak_long
 from otolith_training.measure.tracks import EVENTS, Advance
-from otolith_training.recipe import Data, Recipe, parse_recipe
+from otolith_training.recipe import Data, Recipe
+from otolith_training.recipe_file import parse_recipe
 
 EVERYTHING = "all"
 

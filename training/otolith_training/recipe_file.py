@@ -1,0 +1,262 @@
+"""A recipe's file: read, and checked whole before anything is loaded; a fault says where, what and what would do."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from otolith.errors import SettingsError
+from otolith.inference.card import trigger_faults
+from otolith_training.recipe import (
+    Backgrounds,
+    Clips,
+    Convolution,
+    Data,
+    Detector,
+    Frontend,
+    Mfcc,
+    Network,
+    Recipe,
+    Rows,
+    Runs,
+    Section,
+    Training,
+)
+
+
+def read_recipe(path: str | Path) -> tuple[Recipe, str]:
+    """A recipe and its text. Raises `SettingsError`: `FILE: where: found; what would do`."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise SettingsError(f"{path}: cannot be read ({reason}); name a recipe (.toml)") from None
+    return parse_recipe(text, str(path)), text
+
+
+def parse_recipe(text: str, where: str) -> Recipe:
+    """A recipe from its text; `where` begins every message. Raises `SettingsError`."""
+    try:
+        recipe = msgspec.convert(tomllib.loads(text), Recipe)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{where}: is not TOML: {error}; mend that line") from None
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{where}: {_explain(str(error))}") from None
+    for fault in _faults(recipe):
+        raise SettingsError(f"{where}: {fault}")
+    return recipe
+
+
+_SECTIONS: dict[str, tuple[type[Section], ...]] = {
+    "": (Recipe,),
+    "data": (Data,),
+    "data.backgrounds": (Backgrounds,),
+    "frontend": (Mfcc, Rows),
+    "network": (Network,),
+    "network.convolution": (Convolution,),
+    "streams": (Clips, Runs),
+    "training": (Training,),
+    "detector": (Detector,),
+}
+
+
+def _explain(message: str) -> str:
+    """msgspec's message as ours: the place first, then what was found and what would do."""
+    found, _, place = message.partition(" - at `$")
+    place = re.sub(r"\[(\d+|\.\.\.)\]", "", place.rstrip("`")).lstrip(".")
+    sections = _SECTIONS.get(place, ())
+    known = [" or ".join(", ".join(section.__struct_fields__) for section in sections)] if sections else []
+    if "unknown field" in found:
+        name = found.rpartition("field ")[2].strip("`")
+        remedy = f"known there: {known[0]}" if known else "leave it out"
+        return f"{place or 'top'}: unknown setting {name!r}; {remedy}"
+    if "missing required field" in found:
+        name = found.rpartition("field ")[2].strip("`")
+        return f"{place or 'top'}: {name!r} is missing; add it"
+    return f"{place or 'top'}: {found[:1].lower()}{found[1:]}; mend the value"
+
+
+def _faults(recipe: Recipe) -> list[str]:
+    """What is wrong with a recipe whose types are right."""
+    return [
+        *_name_faults(recipe),
+        *_data_faults(recipe.data),
+        *_kind_faults(recipe),
+        *_frontend_faults(recipe.frontend),
+        *_number_faults(recipe),
+        *_training_faults(recipe.training),
+        *_stream_faults(recipe.streams),
+        *_detector_faults(recipe),
+    ]
+
+
+def _name_faults(recipe: Recipe) -> list[str]:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", recipe.name):
+        return []
+    return [f"name: {recipe.name!r}; use up to 64 letters, digits, dots, dashes and underscores"]
+
+
+def _data_faults(data: Data) -> list[str]:
+    faults = []
+    extra = [label for label in (data.unknown, data.background) if label is not None]
+    labels = [*data.labels, *extra]
+    if len(set(labels)) != len(labels):
+        faults.append("data.labels: a label stands twice; name each once (unknown and background by their own keys)")
+    if not all(labels):
+        faults.append("data.labels: an empty name; give every label one")
+    if len(labels) < 2:
+        faults.append(f"data.labels: {len(labels)} label in all; at least two are needed to tell anything apart")
+    faults += [
+        f"data.backgrounds: {b.name}: dev {b.dev:g} and test {b.test:g}; shares that leave some to train on must stand"
+        for b in data.backgrounds
+        if min(b.dev, b.test) < 0 or b.dev + b.test >= 1
+    ]
+    if both := sorted(set(data.dev) & set(data.test)):
+        faults.append(f"data.dev: {', '.join(both)} stands in data.test too; hold a group out once")
+    return faults
+
+
+def _kind_faults(recipe: Recipe) -> list[str]:
+    audio = recipe.data.kind == "audio"
+    faults = []
+    if audio != isinstance(recipe.frontend, Mfcc):
+        faults.append(f"frontend.type: does not fit data.kind {recipe.data.kind!r}; audio takes mfcc, sensor sensor")
+    if audio != isinstance(recipe.streams, Clips):
+        faults.append(f"streams.type: does not fit data.kind {recipe.data.kind!r}; audio takes clips, sensor runs")
+    if recipe.data.backgrounds and not audio:
+        faults.append("data.backgrounds: a sensor set has none; leave them out")
+    if audio and recipe.data.background is None:
+        faults.append("data.background: is missing; a stream of sound needs a label for what is no word")
+    return faults
+
+
+def _frontend_faults(frontend: Frontend) -> list[str]:
+    f = frontend
+    if not 0 < f.sample_rate <= 1_000_000:
+        return [f"frontend.sample_rate: {f.sample_rate}; above 0 and at most 1000000 Hz"]
+    if isinstance(f, Rows):
+        names = [channel.name for channel in f.channels]
+        if not names or len(set(names)) != len(names):
+            return ["frontend.channels: must be named, each once"]
+        return []
+    faults = []
+    if not 1 <= f.hop_length <= f.window_length <= 8192:
+        faults.append(
+            f"frontend.window_length: {f.window_length} with hop_length {f.hop_length}; "
+            "1 <= hop_length <= window_length <= 8192 must hold"
+        )
+    if not 0 <= f.f_min < f.f_max <= f.sample_rate / 2:
+        faults.append(
+            f"frontend.f_max: {f.f_max:g} Hz with f_min {f.f_min:g} Hz; "
+            f"0 <= f_min < f_max <= {f.sample_rate / 2:g} (half the sample rate) must hold"
+        )
+    if not 1 <= f.n_mfcc <= f.n_mels <= 256:
+        faults.append(f"frontend.n_mfcc: {f.n_mfcc} with n_mels {f.n_mels}; 1 <= n_mfcc <= n_mels <= 256 must hold")
+    return faults
+
+
+def _training_faults(training: Training) -> list[str]:
+    if training.clip_norm is None or training.clip_value is None:
+        return []
+    return ["training.clip_value: stands beside clip_norm; clip by one of them and leave the other out"]
+
+
+def _number_faults(recipe: Recipe) -> list[str]:
+    network, training = recipe.network, recipe.training
+    wanted: list[tuple[str, float, float, float]] = [
+        ("network.layers", network.layers, 1, 8),
+        ("network.hidden", network.hidden, 1, 4096),
+        ("network.dropout", network.dropout, 0, 0.9),
+        ("training.batch", training.batch, 1, 65536),
+        ("training.epochs", training.epochs, 1, 100_000),
+        ("training.steps_per_epoch", training.steps_per_epoch, 1, 1_000_000),
+        ("training.chunk_frames", training.chunk_frames, 1, 100_000),
+        ("training.learning_rate", training.learning_rate, 1e-8, 10),
+        ("training.warm_up", training.warm_up, 0, 0.9),
+        ("training.weight_decay", training.weight_decay, 0, 10),
+        ("training.clip_norm", training.longest_gradient, 1e-6, 1e6),
+        ("training.label_smoothing", training.label_smoothing, 0, 0.9),
+        ("training.average", training.average, 0, 0.999999),
+        ("training.fresh_start", training.fresh_start, 0, 1),
+        ("training.seed", training.seed, 0, 2**31 - 1),
+    ]
+    if training.clip_value is not None:
+        wanted.append(("training.clip_value", training.clip_value, 1e-9, 1e6))
+    if network.convolution is not None:
+        wanted.append(("network.convolution.kernel", network.convolution.kernel, 1, 64))
+        wanted.append(("network.convolution.channels", network.convolution.channels, 1, 4096))
+    return [
+        f"{where}: {value:g}; between {low:g} and {high:g}"
+        for where, value, low, high in wanted
+        if not low <= value <= high
+    ]
+
+
+_SHARES = (
+    "clean", "speech_bed", "negatives", "unknown", "reverb", "known_after", "start_on_clip", "start_on_run",
+    "mask_sensors",
+)  # fmt: skip
+_HIGHEST = {
+    **dict.fromkeys(_SHARES, 1.0),
+    "clip_gain_db": 40.0,
+    "vocal_tract": 0.5,
+    "time_warp": 1.0,
+    "rate_drift": 1.0,
+    "magnitude_warp": 1.0,
+}
+
+
+def _stream_faults(streams: Clips | Runs) -> list[str]:
+    faults = []
+    for name in streams.__struct_fields__:
+        value = getattr(streams, name)
+        if isinstance(value, tuple) and not value[0] <= value[1]:
+            faults.append(f"streams.{name}: {value[0]:g} to {value[1]:g}; the lower figure goes first")
+    for name, highest in _HIGHEST.items():
+        value = getattr(streams, name, 0)
+        if not 0 <= value <= highest:
+            faults.append(f"streams.{name}: {value:g}; between 0 and {highest:g}")
+    if not 0.25 <= streams.speed[0] <= streams.speed[1] <= 4:
+        faults.append(f"streams.speed: {streams.speed[0]:g} to {streams.speed[1]:g}; between 0.25 and 4")
+    if isinstance(streams, Clips):
+        if streams.gap_s[0] < 0 or streams.scene_s[0] <= 0 or streams.held_s < 0:
+            faults.append("streams: gap_s, scene_s and held_s are lengths of time; none may be negative")
+        for index, transform in enumerate(streams.augmentations):
+            faults += _augmentation_faults(f"streams.augmentations[{index}]", transform)
+    return faults
+
+
+def _augmentation_faults(where: str, transform: Mapping[str, object]) -> list[str]:
+    """What can be seen without the library; augment.py sees the rest when the trainer starts."""
+    if not isinstance(transform.get("type"), str):
+        return [f'{where}: "type" is missing; name a transform of audiomentations, such as type = "TanhDistortion"']
+    p = transform.get("p", 0.5)
+    if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
+        return [f"{where}.p: {p!r}; the share of sounds it is done to, between 0 and 1"]
+    return []
+
+
+def _detector_faults(recipe: Recipe) -> list[str]:
+    faults = [
+        f"detector.{label}: {fault}" for label, trigger in recipe.triggers.items() for fault in trigger_faults(trigger)
+    ]
+    d = recipe.detector
+    if unknown := sorted({*d.labels, *d.label_false_alarms_per_hour} - set(recipe.data.labels)):
+        faults.append(f"detector.labels: {', '.join(unknown)}: none of data.labels; name those")
+    budgets = {"false_alarms_per_hour": d.false_alarms_per_hour, **d.label_false_alarms_per_hour}
+    faults += [
+        f"detector: {rate:g} false alarms an hour ({name}); must be above 0, since none at all cannot be promised"
+        for name, rate in budgets.items()
+        if rate is not None and not rate > 0
+    ]
+    if d.false_alarms_per_hour is None and d.label_false_alarms_per_hour:
+        faults.append(
+            "detector.false_alarms_per_hour: is missing; say the budget of the labels without one of their own"
+        )
+    if d.false_alarms_per_hour is not None and d.labels:
+        faults.append("detector.labels: cannot be kept and chosen within false_alarms_per_hour; leave out either")
+    return faults
