@@ -189,7 +189,7 @@ def retrain(model: Path, add: Path, data: Path, out: Path | None, force: bool) -
 @click.option("--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True)
 @click.option("--hours", type=click.FloatRange(0, 1000, min_open=True), default=1.0, show_default=True)
 @click.option("--snr", type=(float, float), metavar="LOW HIGH", help="Words over background, dB.  [default: 5 20]")
-@click.option("--gap", type=(float, float), metavar="LOW HIGH", help="Between words, seconds.  [default: 0.3 3]")
+@click.option("--gap", type=(float, float), metavar="LOW HIGH", help="Between words, seconds.  [default: 1 10]")
 @click.option("--speech", type=click.Path(path_type=Path), multiple=True, help="Folder of other speech; repeatable.")
 @click.option("--noise", type=click.Path(path_type=Path), multiple=True, help="Folder of other noise; repeatable.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True)

@@ -23,7 +23,7 @@ from rich.progress import Progress
 
 from otolith.errors import OtolithError, UsageError
 from otolith.recordings import AUDIO_SUFFIXES, load_audio
-from otolith_training.course import clip_composer, rehearsal_streams
+from otolith_training.course import clip_composer, living_streams
 from otolith_training.data.composer import ClipComposer, Spoken
 from otolith_training.data.datasets import MANIFEST, Clip, Split
 from otolith_training.data.material import SoundSet, list_items, load_sound
@@ -76,7 +76,7 @@ def compose(recipe_path: Path, data: Path, out: Path, order: Order, console: Con
 def _composer(recipe: Recipe, sound: SoundSet, order: Order) -> tuple[ClipComposer, int]:
     """The composer, and how many recordings it composes side by side."""
     assert isinstance(recipe.streams, Clips)  # noqa: S101 - the caller looked
-    settings = rehearsal_streams(recipe.streams)
+    settings = living_streams(recipe.streams)
     if order.snr_db is not None:
         settings = msgspec.structs.replace(settings, snr_db=order.snr_db)
     if order.gap_s is not None:

@@ -109,7 +109,8 @@ def clip_composer(
 
 
 def rehearsal_streams(settings: Clips) -> Clips:
-    """Streams to be measured on: what a listener meets, without what only hardens training."""
+    """Streams to choose an epoch on: what a listener meets, without what only hardens training; words stand dense, since
+    there is much to choose and little time."""
     return msgspec.structs.replace(
         settings,
         snr_db=(5.0, 20.0),
@@ -123,6 +124,14 @@ def rehearsal_streams(settings: Clips) -> Clips:
         vocal_tract=0.0,
         start_on_clip=0.0,
     )
+
+
+def living_streams(settings: Clips) -> Clips:
+    """Streams to tell figures of: as for the rehearsal, with as many words as are said where people talk to it all day.
+
+    One taken for another is an alarm, so a rate of alarms hangs on how many are said: here one in six seconds.
+    """
+    return msgspec.structs.replace(rehearsal_streams(settings), gap_s=(1.0, 10.0))
 
 
 def _rehearse_clips(recipe: Recipe, text: str, sound: SoundSet) -> ClipRehearsal:

@@ -12,7 +12,7 @@ from typing import Any
 from otolith.inference.card import Trigger
 from otolith.inference.model import Model
 from otolith.inference.stream import Stream
-from otolith_training.course import clip_composer, rehearsal_streams
+from otolith_training.course import clip_composer, living_streams
 from otolith_training.data.datasets import Clip, Run, Split
 from otolith_training.data.material import load_rows, load_sound
 from otolith_training.measure.choose import choose
@@ -71,7 +71,7 @@ def _composed(model: Model, recipe: Recipe, data: Path, items: Items, split: Spl
     sound = load_sound(recipe, [item for item in items if isinstance(item, Clip)], data, split)
     frames = round(model.card.frame_rate * 2)
     seed = DEV_SEED if split == "dev" else TEST_SEED
-    composer = clip_composer(recipe, sound, rehearsal_streams(recipe.streams), STREAMS, frames, seed)
+    composer = clip_composer(recipe, sound, living_streams(recipe.streams), STREAMS, frames, seed)
     return compose_tracks(model, composer, hours)
 
 

@@ -65,7 +65,7 @@ def retrain(path: Path, added: Path, data: Path, out: Path | None, force: bool, 
         lesson.text,
         lesson.items,
         data,
-        beside.with_suffix(".runs"),
+        (out or path).with_suffix(".runs"),
         console,
         start=lambda fresh: grow(restore(path, old, fresh.frontend.factor), old, fresh, lesson.recipe),
     )

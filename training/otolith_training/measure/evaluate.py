@@ -106,8 +106,8 @@ class _LongTest:
     def __init__(self, model: Model, data: Path, split: str | None, advance: Advance | None) -> None:
         self._model = model
         self._data = data
-        named = (data / MANIFEST).is_file() and any(row.get("split") for row in read_manifest(data))
-        self.split = split or ("test" if named else EVERYTHING)
+        named = {row.get("split") for row in read_manifest(data)} if (data / MANIFEST).is_file() else set()
+        self.split = split or ("test" if any(SPLIT_NAMES.get(name or "") == "test" for name in named) else EVERYTHING)
         self._split = None if self.split == EVERYTHING else self.split
         self.figures, self._recordings, self._tracks = listen_long(model, data, self._split, advance)
 
