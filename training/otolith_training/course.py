@@ -109,7 +109,7 @@ def clip_composer(
 
 
 def rehearsal_streams(settings: Clips) -> Clips:
-    """Streams to choose an epoch on: what a listener meets, without what only hardens training; words stand dense, since
+    """Streams to choose an epoch on: what a listener meets, without what only hardens training. Words stand dense:
     there is much to choose and little time."""
     return msgspec.structs.replace(
         settings,
