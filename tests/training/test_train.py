@@ -51,6 +51,7 @@ def test_a_model_of_half_the_rate_is_trained_on_the_same_recordings_and_told_in_
 def test_a_budget_of_false_alarms_chooses_the_triggers_and_says_what_to_expect(
     tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(expect, "DEV_HOURS", 0.1)
     monkeypatch.setattr(expect, "TEST_HOURS", 0.05)
     model, said = run(f"{text}\n[detector]\nfalse_alarms_per_hour = 60.0\n", tmp_path)
     expected = model.card.metrics["dev streams"]
