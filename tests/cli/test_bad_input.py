@@ -18,7 +18,7 @@ STREAM = '[[stream]]\nname = "kitchen"\nmodel = "{model}"\nsource = "recording:c
 
 SETTINGS_FAULTS: dict[str, tuple[str, str]] = {
     "not toml": ("publish = ", "is not TOML"),
-    "no streams": ("stream = []", "stream: Expected a list of length >= 1"),
+    "no streams": ("stream = []", "nothing to listen to"),
     "unknown key": ('colour = "red"\n' + STREAM, 'unknown key "colour"'),
     "unknown key of a stream": (STREAM + "gain = 3\n", 'stream[1]: unknown key "gain"'),
     "missing key": ('[[stream]]\nname = "kitchen"\n', 'stream[1]: key "model" is missing'),
