@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from otolith.errors import SourceError
 from otolith.inference.card import Card
 from otolith.sources.source import Block, Source, Spec
+from otolith.wire.block import mono
 
 STDIN = 0
 READ_BYTES = 1 << 16
@@ -62,10 +63,7 @@ class SamplePipe:
 
     def _mono(self, data: bytes) -> NDArray[np.int16] | NDArray[np.float32]:
         samples = np.frombuffer(data, "<i2").astype(np.int16, copy=False)
-        if self._channels == 1:
-            return samples
-        mixed: NDArray[np.float32] = samples.reshape(-1, self._channels).mean(axis=1, dtype=np.float32)
-        return mixed / np.float32(32768)
+        return samples if self._channels == 1 else mono(samples.reshape(-1, self._channels))
 
 
 class RowPipe:
