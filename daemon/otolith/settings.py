@@ -16,6 +16,7 @@ from otolith.inference.card import Card, Trigger, trigger_faults
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:7311"
 DEFAULT_INGEST = "zmq+tcp://127.0.0.1:7312"
+MIN_STREAM_BYTES = 4096  # of one stream: less would not hold a block
 STREAM_NAME = r"^[\w.-]{1,64}$"
 
 T = TypeVar("T")
@@ -67,7 +68,7 @@ class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     allow: list[str] = []
     max_streams: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     max_streams_per_s: Annotated[float, Meta(gt=0, le=100_000)] = 100.0
-    max_bytes_per_stream: Annotated[int, Meta(ge=1 << 12, le=1 << 30)] = 1 << 18
+    max_bytes_per_stream: Annotated[int, Meta(ge=MIN_STREAM_BYTES, le=1 << 30)] = 1 << 18
     max_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 36)] = 1 << 26
     silence_s: Annotated[float, Meta(ge=0.1, le=86_400)] = 5.0
 
@@ -122,9 +123,15 @@ def check_settings(settings: Settings, where: str) -> None:
 def _check_routes(settings: Settings, where: str) -> None:
     """Every stream from the network has a way, and every way can be reached. Raises `SettingsError`."""
     patterns = [route.pattern for route in settings.route]
-    if settings.ingest is not None and not patterns:
+    ingest = settings.ingest
+    if ingest is not None and ingest.max_bytes < ingest.max_streams * MIN_STREAM_BYTES:
+        raise SettingsError(
+            f"{where}: ingest: max_bytes is {ingest.max_bytes}, which leaves {ingest.max_streams} streams less than "
+            f"{MIN_STREAM_BYTES} bytes each; raise it or lower max_streams"
+        )
+    if ingest is not None and not patterns:
         raise SettingsError(f'{where}: [ingest] without a [[route]]; add one, pattern = "*" takes every stream')
-    if patterns and settings.ingest is None:
+    if patterns and ingest is None:
         raise SettingsError(f"{where}: a [[route]] without [ingest]; add [ingest], where its streams come in")
     for number, pattern in enumerate(patterns):
         if earlier := next((other for other in patterns[:number] if other in ("*", pattern)), None):

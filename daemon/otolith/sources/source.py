@@ -15,6 +15,7 @@ from otolith.errors import UsageError
 from otolith.inference.framing import Samples
 
 SCHEMES = ("microphone", "recording", "pipe")
+LATE = "the daemon was late"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

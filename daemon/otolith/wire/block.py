@@ -36,6 +36,7 @@ Reason = Literal[
     "values",  # a sample that is no number
     "late",  # came twice, or behind its time
     "changed",  # another kind, rate or number of channels than the stream began with
+    "foreign",  # a datagram from a network that is not allowed
     "unrouted",  # no route takes the stream, or its model cannot serve it
     "taken",  # another producer holds the name
     "crowded",  # over max_streams
