@@ -75,7 +75,7 @@ class Producer:
         self.lost = 0
         self.behind = False
         self.is_welcome = False
-        self._is_over = False
+        self._is_over = self._is_refused = False
         self._own_context = None if context else zmq.Context()
         self._socket = (context or self._own_context or zmq.Context()).socket(zmq.DEALER)
         self._connect(endpoint)
@@ -112,7 +112,7 @@ class Producer:
         if self._socket.closed:
             return self._is_over
         try:
-            if self._seq and linger_s > 0:
+            if self._seq and linger_s > 0 and not self._is_refused:
                 self._say_goodbye(linger_s)
         finally:
             self._socket.close(linger=0)
@@ -202,6 +202,7 @@ class Producer:
             self._refused_s = now_s
         self._told_s = now_s
         if not answer.passing or now_s - self._refused_s > PATIENCE_S:
+            self._is_refused = True
             reason: Any = answer.reason  # of a later daemon it may be a new one
             raise RefusedError(
                 reason, f"stream {self.stream!r}: the daemon refuses it ({answer.reason}): {answer.text}"
@@ -213,4 +214,4 @@ class Producer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close(0 if isinstance(error, WireError) else LINGER_S)
+        self.close()
