@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otolith.errors import SourceError
-from otolith.inference.card import Card
-from otolith.sources.source import Block, Source, Spec
+from otolith.sources.source import Block, Source, Spec, Wanted
 from otolith.wire.block import mono
 
 STDIN = 0
@@ -26,14 +25,14 @@ STOP_CHECK_MS = 200
 MALFORMED = "malformed row"
 
 
-def open_pipe(spec: Spec, card: Card, fd: int = STDIN) -> Source:
+def open_pipe(spec: Spec, wanted: Wanted, fd: int = STDIN) -> Source:
     """`pipe:[?rate=HZ&channels=N]` for sound (the model's rate and mono unless told), `pipe:` for sensor rows."""
-    if card.kind == "audio":
+    if wanted.kind == "audio":
         spec.allow("rate", "channels")
-        rate = spec.whole("rate", round(card.sample_rate), 1, 1_000_000)
+        rate = spec.whole("rate", round(wanted.sample_rate), 1, 1_000_000)
         return SamplePipe(fd, rate, spec.whole("channels", 1, 1, 64))
     spec.allow()
-    return RowPipe(fd, tuple(channel.name for channel in card.channels), card.sample_rate)
+    return RowPipe(fd, tuple(channel.name for channel in wanted.channels), wanted.sample_rate)
 
 
 class SamplePipe:
