@@ -86,13 +86,13 @@ def test_rows_arrive_as_they_were_pushed() -> None:
 
 
 def test_a_block_of_any_length_is_cut_and_its_pieces_have_their_own_times() -> None:
-    minute = np.tile(SOUND, 10)
-    with listened() as there:
+    long = np.tile(SOUND, 10)
+    with listened(max_bytes_per_stream=1 << 20) as there:
         producer = Producer(there.ingest.endpoints[0], stream="kitchen", rate=16000, held_s=60)
-        producer.push(minute)
+        producer.push(long)
         assert producer.close()
         arrivals = there.arrivals
-    np.testing.assert_array_equal(samples_of(arrivals, "kitchen"), minute)
+    np.testing.assert_array_equal(samples_of(arrivals, "kitchen"), long)
     blocks = [block for arrival in arrivals[1:-1] for block in arrival.blocks]  # type: ignore[union-attr]
     assert blocks[1].time_ns - blocks[0].time_ns == round(len(blocks[1].samples) / 16000 * 1e9)
 

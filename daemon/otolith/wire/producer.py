@@ -63,7 +63,7 @@ class Producer:
         held_s: float = HELD_S,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
-        self.stream = stream
+        self.endpoint, self.stream, self.rate = endpoint, stream, rate
         sample_format: Format = "s16le" if kind == "audio" else "f32le"
         header = Header(boot=secrets.token_hex(8), seq=0, kind=kind, format=sample_format, rate=rate, channels=channels)
         decode_block(encode_block(stream, header, np.empty(0)))  # the daemon's own check, before anything is sent
@@ -97,6 +97,11 @@ class Producer:
             self._hold(piece, now_ns - behind_ns)
         self._send()
         self._read_answers()
+
+    @property
+    def pushed(self) -> int:
+        """Samples (or rows) that were pushed or told as lost, so far."""
+        return self._seq
 
     def wait(self, timeout_s: float) -> bool:
         """Until all that was pushed has left, or the time is over; whether it has. For input that can wait."""
