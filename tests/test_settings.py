@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from otolith.settings import DEFAULT_INGEST, IngestSettings, Settings, read_settings, route_for
+from otolith.settings import DEFAULT_INGEST, IngestSettings, Settings, read_settings, route_for, settings_for
 
 TEXT = """
 [ingest]
@@ -51,3 +51,11 @@ def test_what_ingest_leaves_out_is_as_documented(settings: Settings) -> None:
     assert settings.ingest == IngestSettings(silence_s=2)
     assert IngestSettings().bind == [DEFAULT_INGEST]
     assert (IngestSettings().max_streams, IngestSettings().allow) == (1000, [])
+
+
+def test_a_source_on_the_network_is_an_ingest_with_one_route() -> None:
+    settings = settings_for("words.onnx", "udp://127.0.0.1:7313", None, None)
+    assert (settings.stream, settings.ingest) == ([], IngestSettings(bind=["udp://127.0.0.1:7313"]))
+    assert [(route.pattern, route.model) for route in settings.route] == [("*", "words.onnx")]
+    named = settings_for("words.onnx", "zmq+ipc:///run/in.sock", None, "kitchen")
+    assert route_for(named, "cellar") is None

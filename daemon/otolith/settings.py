@@ -16,6 +16,7 @@ from otolith.inference.card import Card, Trigger, trigger_faults
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:7311"
 DEFAULT_INGEST = "zmq+tcp://127.0.0.1:7312"
+INGEST_SCHEMES = ("zmq+tcp://", "zmq+ipc://", "udp://")
 MIN_STREAM_BYTES = 4096  # of one stream: less would not hold a block
 STREAM_NAME = r"^[\w.-]{1,64}$"
 
@@ -100,7 +101,13 @@ def route_for(settings: Settings, stream: str) -> RouteSettings | None:
 
 
 def settings_for(model: str, source: str, publish: str | None, name: str | None) -> Settings:
-    """Settings for one model and one source; the stream takes the model file's name. Raises `SettingsError`."""
+    """Settings for one model and one source; the stream takes the model file's name. Raises `SettingsError`.
+
+    Where the source is an endpoint of the network, the model takes every stream from there, or the one of that name.
+    """
+    if source.startswith(INGEST_SCHEMES):
+        route = RouteSettings(pattern=name or "*", model=model)
+        return Settings(ingest=IngestSettings(bind=[source]), route=[route], publish=publish or DEFAULT_ENDPOINT)
     stream_name = name or re.sub(r"[^\w.-]", "-", Path(model).stem)[:64]
     if not re.fullmatch(STREAM_NAME, stream_name):
         raise SettingsError(f"stream name {stream_name!r}: use letters, digits, . _ and -, 64 at most")
@@ -117,6 +124,12 @@ def check_settings(settings: Settings, where: str) -> None:
         raise SettingsError(f'{where}: two streams are named "{twice[0]}"; give each its own name')
     if sum(stream.source.startswith("pipe:") for stream in settings.stream) > 1:
         raise SettingsError(f"{where}: two streams read pipe:; there is one standard input")
+    for stream in settings.stream:
+        if stream.source.startswith(INGEST_SCHEMES):
+            raise SettingsError(
+                f'{where}: stream "{stream.name}": {stream.source} brings streams of its own; '
+                "name it in [ingest] and add a [[route]]"
+            )
     _check_routes(settings, where)
 
 

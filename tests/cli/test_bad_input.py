@@ -27,6 +27,7 @@ SETTINGS_FAULTS: dict[str, tuple[str, str]] = {
     "a name with a slash": (STREAM.replace("kitchen", "a/b"), "stream[1].name"),
     "missing model": (STREAM.replace("{model}", "gone.onnx"), "gone.onnx does not exist"),
     "wrong type": (STREAM + 'resample = "yes"\n', "stream[1].resample"),
+    "a stream from the network": (STREAM.replace("recording:clip.wav", "udp://127.0.0.1:1"), "name it in [ingest]"),
     "ingest without routes": ("[ingest]\n", "[ingest] without a [[route]]"),
     "routes without ingest": (STREAM + ROUTE, "a [[route]] without [ingest]"),
     "a route without a model": ("[ingest]\n" + ROUTE.replace("{model}", "gone.onnx"), 'route "kitchen-*": model'),

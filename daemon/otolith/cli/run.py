@@ -9,7 +9,7 @@ from types import FrameType
 
 import click
 
-from otolith.cli.spec import check_spec
+from otolith.cli.spec import check_source
 from otolith.settings import DEFAULT_ENDPOINT
 
 
@@ -17,7 +17,10 @@ from otolith.settings import DEFAULT_ENDPOINT
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--model", metavar="FILE", help="A model file, instead of a settings file.")
 @click.option(
-    "--source", metavar="SPEC", callback=check_spec, help="What to listen to: microphone:, recording:PATH, pipe:"
+    "--source",
+    metavar="SPEC",
+    callback=check_source,
+    help="What to listen to: microphone:, recording:PATH, pipe:, udp://...",
 )
 @click.option("--publish", metavar="ENDPOINT", help=f"Where to publish.  [default: {DEFAULT_ENDPOINT}]")
 @click.option("--name", metavar="NAME", help="The stream's name.  [default: the model's]")
@@ -29,6 +32,7 @@ def run(config: Path | None, model: str | None, source: str | None, publish: str
     \b
       otolith run otolith.toml
       otolith run --model words.onnx --source microphone:
+      otolith run --model words.onnx --source zmq+tcp://127.0.0.1:7312
       arecord -f S16_LE -r 16000 -t raw | otolith run --model words.onnx --source pipe:
     """
     if (config is None) != bool(model and source) or (config and (model or source or name)):

@@ -96,17 +96,20 @@ class ZmqDoor:
             raise _cannot_bind(endpoint, error.strerror) from None
 
     def drain(self, bound: int) -> Iterator[tuple[bytes, Sequence[bytes]]]:
-        receive, option = self.waitable.recv, self.waitable.getsockopt
+        receive = self.waitable.recv
         for _ in range(bound):
             try:
-                sender = receive(zmq.NOBLOCK)
+                part = receive(
+                    zmq.NOBLOCK, copy=False
+                )  # a frame knows whether more follow: asking the socket is dearer
             except zmq.Again:
                 return
+            sender = part.bytes
             parts: list[bytes] = []
-            while option(zmq.RCVMORE):
-                part = receive()  # all parts of a message are there at once
+            while part.more:  # all parts of a message are there at once
+                part = receive(copy=False)
                 if len(parts) < 4:  # three are a block; of more, it is enough to know that there were
-                    parts.append(part)
+                    parts.append(part.bytes)
             yield sender, parts
 
     def decode(self, sender: bytes, parts: Sequence[bytes]) -> tuple[str, Header, Samples]:  # noqa: ARG002

@@ -73,6 +73,11 @@ class Ingest:
 
     def receive(self) -> list[Arrival]:
         """All that came since the last call, in order; never waits."""
+        self.collect()
+        return self._roster.arrivals()
+
+    def collect(self) -> None:
+        """Take what came, and keep it within the limits until `receive`: for a loop that is busy; never waits."""
         now_s, now_ns = time.monotonic(), time.time_ns()
         if now_s - self._told_s >= 1:
             self._told.clear()
@@ -84,7 +89,6 @@ class Ingest:
             text = f"the daemon is late; {lost} samples were lost"
             self._tell(door, sender, stream.encode(), Answer(kind="behind", reason="behind", text=text))
         self._roster.sweep(now_s)
-        return self._roster.arrivals()
 
     def close(self) -> None:
         """Let go of every endpoint."""
