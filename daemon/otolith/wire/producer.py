@@ -76,8 +76,9 @@ class Producer:
         self.behind = False
         self.is_welcome = False
         self._is_over = self._is_refused = False
-        self._own_context = None if context else zmq.Context()
-        self._socket = (context or self._own_context or zmq.Context()).socket(zmq.DEALER)
+        shared = context or zmq.Context()
+        self._own_context = None if context else shared
+        self._socket = shared.socket(zmq.DEALER)
         self._connect(endpoint)
 
     def push(self, samples: ArrayLike, *, time_ns: int | None = None, lost: int = 0) -> None:
