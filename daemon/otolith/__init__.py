@@ -6,7 +6,8 @@
         for detection in detections:
             print(detection.label, detection.phase)
 
-`Model` and `Stream` run the same inference in a program of one's own, without a daemon.
+`Producer` sends live samples to a daemon. `Model` and `Stream` run the same inference in a program of one's own,
+without a daemon.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from otolith.inference.model import Model as Model
     from otolith.inference.stream import Stream as Stream
+    from otolith.wire.producer import Producer as Producer
     from otolith.wire.subscriber import Subscriber as Subscriber
 
 __version__ = metadata.version("otolith")
-__all__ = ["Model", "Stream", "Subscriber", "__version__"]
+__all__ = ["Model", "Producer", "Stream", "Subscriber", "__version__"]
 
 _HOMES = {
     "Model": "otolith.inference.model",
+    "Producer": "otolith.wire.producer",
     "Stream": "otolith.inference.stream",
     "Subscriber": "otolith.wire.subscriber",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -14,9 +15,13 @@ from otolith.errors import SettingsError
 from otolith.inference.card import Card, Trigger, trigger_faults
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:7311"
+DEFAULT_INGEST = "zmq+tcp://127.0.0.1:7312"
+INGEST_SCHEMES = ("zmq+tcp://", "zmq+ipc://", "udp://")
+MIN_STREAM_BYTES = 4096  # of one stream: less would not hold a block
 STREAM_NAME = r"^[\w.-]{1,64}$"
 
 T = TypeVar("T")
+L = TypeVar("L", bound="Listening")
 
 
 class TriggerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -28,22 +33,54 @@ class TriggerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     refractory_s: float | None = None
 
 
-class StreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One stream: what to listen to, with which model."""
+class Listening(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a stream is listened to: with which model, and what of it is told."""
 
-    name: Annotated[str, Meta(pattern=STREAM_NAME)]
     model: str
-    source: str
     resample: bool = True
     posteriors_per_s: Annotated[float, Meta(ge=0, le=1000)] = 10.0
     detector: dict[str, TriggerSettings] = {}
 
 
+class StreamSettings(Listening, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One stream that the daemon opens itself: its name, and what to listen to."""
+
+    name: Annotated[str, Meta(pattern=STREAM_NAME)]
+    source: str
+
+
+class RouteSettings(Listening, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How streams from the network are listened to whose name matches `pattern` (`kitchen-*`, as of a shell)."""
+
+    pattern: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where streams from the network come in, and how much of them there may be.
+
+    `allow` names the networks whose datagrams are taken, for an address beyond loopback. Where more than
+    `max_bytes_per_stream` of a stream waits, its oldest samples are lost; where more than `max_bytes` of all does,
+    those of the fullest. A stream ends when nothing came of it for `silence_s`.
+    """
+
+    bind: Annotated[list[str], Meta(min_length=1, max_length=16)] = msgspec.field(
+        default_factory=lambda: [DEFAULT_INGEST]
+    )
+    allow: list[str] = []
+    max_streams: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    max_streams_per_s: Annotated[float, Meta(gt=0, le=100_000)] = 100.0
+    max_bytes_per_stream: Annotated[int, Meta(ge=MIN_STREAM_BYTES, le=1 << 30)] = 1 << 18
+    max_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 36)] = 1 << 26
+    silence_s: Annotated[float, Meta(ge=0.1, le=86_400)] = 5.0
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All a daemon needs to know."""
 
-    stream: Annotated[list[StreamSettings], Meta(min_length=1, max_length=10_000)]
+    stream: Annotated[list[StreamSettings], Meta(max_length=10_000)] = []
     publish: str = DEFAULT_ENDPOINT
+    ingest: IngestSettings | None = None
+    route: Annotated[list[RouteSettings], Meta(max_length=1000)] = []
 
 
 def read_settings(path: Path, publish: str | None = None) -> Settings:
@@ -53,19 +90,24 @@ def read_settings(path: Path, publish: str | None = None) -> Settings:
     """
     settings = read_toml(path, Settings)
     check_settings(settings, str(path))
-    folder = path.parent
-    streams = [msgspec.structs.replace(stream, model=str(folder / stream.model)) for stream in settings.stream]
-    for stream in streams:
-        if not Path(stream.model).exists():
-            raise SettingsError(
-                f'{path}: stream "{stream.name}": model {stream.model} does not exist; '
-                f"paths count from {folder.resolve()}"
-            )
-    return msgspec.structs.replace(settings, stream=streams, publish=publish or settings.publish)
+    streams = [_found(stream, path, f'stream "{stream.name}"') for stream in settings.stream]
+    routes = [_found(route, path, f'route "{route.pattern}"') for route in settings.route]
+    return msgspec.structs.replace(settings, stream=streams, route=routes, publish=publish or settings.publish)
+
+
+def route_for(settings: Settings, stream: str) -> RouteSettings | None:
+    """The first route whose pattern matches a stream's name."""
+    return next((route for route in settings.route if fnmatchcase(stream, route.pattern)), None)
 
 
 def settings_for(model: str, source: str, publish: str | None, name: str | None) -> Settings:
-    """Settings for one model and one source; the stream takes the model file's name. Raises `SettingsError`."""
+    """Settings for one model and one source; the stream takes the model file's name. Raises `SettingsError`.
+
+    Where the source is an endpoint of the network, the model takes every stream from there, or the one of that name.
+    """
+    if source.startswith(INGEST_SCHEMES):
+        route = RouteSettings(pattern=name or "*", model=model)
+        return Settings(ingest=IngestSettings(bind=[source]), route=[route], publish=publish or DEFAULT_ENDPOINT)
     stream_name = name or re.sub(r"[^\w.-]", "-", Path(model).stem)[:64]
     if not re.fullmatch(STREAM_NAME, stream_name):
         raise SettingsError(f"stream name {stream_name!r}: use letters, digits, . _ and -, 64 at most")
@@ -75,11 +117,49 @@ def settings_for(model: str, source: str, publish: str | None, name: str | None)
 
 def check_settings(settings: Settings, where: str) -> None:
     """What no type can say. Raises `SettingsError`."""
+    if not settings.stream and settings.ingest is None:
+        raise SettingsError(f"{where}: nothing to listen to; add a [[stream]], or [ingest] with a [[route]]")
     names = [stream.name for stream in settings.stream]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise SettingsError(f'{where}: two streams are named "{twice[0]}"; give each its own name')
     if sum(stream.source.startswith("pipe:") for stream in settings.stream) > 1:
         raise SettingsError(f"{where}: two streams read pipe:; there is one standard input")
+    for stream in settings.stream:
+        if stream.source.startswith(INGEST_SCHEMES):
+            raise SettingsError(
+                f'{where}: stream "{stream.name}": {stream.source} brings streams of its own; '
+                "name it in [ingest] and add a [[route]]"
+            )
+    _check_routes(settings, where)
+
+
+def _check_routes(settings: Settings, where: str) -> None:
+    """Every stream from the network has a way, and every way can be reached. Raises `SettingsError`."""
+    patterns = [route.pattern for route in settings.route]
+    ingest = settings.ingest
+    if ingest is not None and ingest.max_bytes < ingest.max_streams * MIN_STREAM_BYTES:
+        raise SettingsError(
+            f"{where}: ingest: max_bytes is {ingest.max_bytes}, which leaves {ingest.max_streams} streams less than "
+            f"{MIN_STREAM_BYTES} bytes each; raise it or lower max_streams"
+        )
+    if ingest is not None and not patterns:
+        raise SettingsError(f'{where}: [ingest] without a [[route]]; add one, pattern = "*" takes every stream')
+    if patterns and ingest is None:
+        raise SettingsError(f"{where}: a [[route]] without [ingest]; add [ingest], where its streams come in")
+    for number, pattern in enumerate(patterns):
+        if earlier := next((other for other in patterns[:number] if other in ("*", pattern)), None):
+            raise SettingsError(
+                f'{where}: route[{number + 1}] "{pattern}" is never reached, "{earlier}" stands before it; '
+                "put the narrower pattern first"
+            )
+
+
+def _found(listening: L, path: Path, what: str) -> L:
+    """The same, its model's path counted from the settings' folder. Raises `SettingsError` where there is none."""
+    model = path.parent / listening.model
+    if not model.exists():
+        raise SettingsError(f"{path}: {what}: model {model} does not exist; paths count from {path.parent.resolve()}")
+    return msgspec.structs.replace(listening, model=str(model))
 
 
 def read_toml(path: Path, kind: type[T]) -> T:
@@ -107,7 +187,7 @@ def _in_toml_words(complaint: str) -> str:
     return f"{where}: {what}" if where else what
 
 
-def triggers_for(stream: StreamSettings, card: Card, where: str) -> dict[str, Trigger]:
+def triggers_for(stream: Listening, card: Card, where: str) -> dict[str, Trigger]:
     """The card's triggers with the stream's changes. Raises `SettingsError`."""
     triggers = {}
     for label, change in stream.detector.items():

@@ -15,10 +15,11 @@ import zmq
 from tests.processes import OTOLITH, DaemonProcess, run_otolith
 
 STREAM = '[[stream]]\nname = "kitchen"\nmodel = "{model}"\nsource = "recording:clip.wav"\n'
+ROUTE = '[[route]]\npattern = "kitchen-*"\nmodel = "{model}"\n'
 
 SETTINGS_FAULTS: dict[str, tuple[str, str]] = {
     "not toml": ("publish = ", "is not TOML"),
-    "no streams": ("stream = []", "stream: Expected a list of length >= 1"),
+    "no streams": ("stream = []", "nothing to listen to"),
     "unknown key": ('colour = "red"\n' + STREAM, 'unknown key "colour"'),
     "unknown key of a stream": (STREAM + "gain = 3\n", 'stream[1]: unknown key "gain"'),
     "missing key": ('[[stream]]\nname = "kitchen"\n', 'stream[1]: key "model" is missing'),
@@ -26,6 +27,13 @@ SETTINGS_FAULTS: dict[str, tuple[str, str]] = {
     "a name with a slash": (STREAM.replace("kitchen", "a/b"), "stream[1].name"),
     "missing model": (STREAM.replace("{model}", "gone.onnx"), "gone.onnx does not exist"),
     "wrong type": (STREAM + 'resample = "yes"\n', "stream[1].resample"),
+    "a stream from the network": (STREAM.replace("recording:clip.wav", "udp://127.0.0.1:1"), "name it in [ingest]"),
+    "ingest without routes": ("[ingest]\n", "[ingest] without a [[route]]"),
+    "routes without ingest": (STREAM + ROUTE, "a [[route]] without [ingest]"),
+    "a route without a model": ("[ingest]\n" + ROUTE.replace("{model}", "gone.onnx"), 'route "kitchen-*": model'),
+    "a route that is never reached": ("[ingest]\n" + ROUTE.replace("kitchen-*", "*") + ROUTE, "route[2]"),
+    "less memory than streams": ("[ingest]\nmax_bytes = 65536\n" + ROUTE, "leaves 1000 streams less than 4096"),
+    "no memory for a stream": ("[ingest]\nmax_bytes_per_stream = 1\n" + ROUTE, "ingest.max_bytes_per_stream"),
     "unknown label": (STREAM + "[stream.detector.maybe]\nthreshold = 0.5\n", "the model has no such label"),
     "threshold above one": (STREAM + "[stream.detector.yes]\nthreshold = 1.5\n", "threshold is 1.5"),
     "an open address": ('publish = "tcp://0.0.0.0:7311"\n' + STREAM, "only loopback"),
@@ -190,6 +198,7 @@ def test_a_pipe_that_ends_in_the_middle_of_a_sample_exits_with_1(endpoint: str, 
         ["subscribe", "--kind", "thoughts"],
         ["dance"],
         ["check"],
+        ["send"],
     ],
 )
 def test_a_command_that_cannot_be_meant_exits_with_2(arguments: list[str]) -> None:

@@ -14,6 +14,7 @@ from otolith.errors import OtolithError
 COMMANDS = {
     "run": "otolith.cli.run:run",
     "subscribe": "otolith.cli.subscribe:subscribe",
+    "send": "otolith.cli.send:send",
     "infer": "otolith.cli.infer:infer",
     "devices": "otolith.cli.devices:devices",
     "check": "otolith.cli.check:check",

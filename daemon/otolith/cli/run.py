@@ -9,22 +9,18 @@ from types import FrameType
 
 import click
 
+from otolith.cli.spec import check_source
 from otolith.settings import DEFAULT_ENDPOINT
-
-
-def _check_spec(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
-    from otolith.sources.source import Spec
-
-    if text is not None:
-        Spec.parse(text)
-    return text
 
 
 @click.command(short_help="The daemon: listen and publish.")
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--model", metavar="FILE", help="A model file, instead of a settings file.")
 @click.option(
-    "--source", metavar="SPEC", callback=_check_spec, help="What to listen to: microphone:, recording:PATH, pipe:"
+    "--source",
+    metavar="SPEC",
+    callback=check_source,
+    help="What to listen to: microphone:, recording:PATH, pipe:, udp://...",
 )
 @click.option("--publish", metavar="ENDPOINT", help=f"Where to publish.  [default: {DEFAULT_ENDPOINT}]")
 @click.option("--name", metavar="NAME", help="The stream's name.  [default: the model's]")
@@ -36,6 +32,7 @@ def run(config: Path | None, model: str | None, source: str | None, publish: str
     \b
       otolith run otolith.toml
       otolith run --model words.onnx --source microphone:
+      otolith run --model words.onnx --source zmq+tcp://127.0.0.1:7312
       arecord -f S16_LE -r 16000 -t raw | otolith run --model words.onnx --source pipe:
     """
     if (config is None) != bool(model and source) or (config and (model or source or name)):

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otolith.errors import SourceError
-from otolith.inference.card import Card
-from otolith.sources.source import Block, Source, Spec
+from otolith.sources.source import Block, Source, Spec, Wanted
 
 BLOCK_MS = 40
 STALLED_S = 2.0
@@ -26,14 +25,14 @@ HELD_BLOCKS = 256
 OVERFLOW = "microphone overflow"
 
 
-def open_microphone(spec: Spec, card: Card) -> Source:
+def open_microphone(spec: Spec, wanted: Wanted) -> Source:
     """`microphone:[NAME][?block_ms=40&rate=HZ]`; NAME is a part of the device's name, the default device without one.
 
     The device's own rate is opened unless `rate` asks for another, which the sound server then converts to.
     """
     spec.allow("block_ms", "rate")
-    if card.kind != "audio":
-        raise SourceError(f"source {spec.text!r}: the model takes {card.kind} rows; give it a recording: or a pipe:")
+    if wanted.kind != "audio":
+        raise SourceError(f"source {spec.text!r}: the model takes {wanted.kind} rows; give it a recording: or a pipe:")
     rate = spec.whole("rate", 0, 0, 1_000_000)
     return Microphone(spec.target, spec.whole("block_ms", BLOCK_MS, 5, 1000), rate)
 

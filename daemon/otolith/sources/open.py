@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from otolith.inference.card import Card
-from otolith.sources.source import Source, Spec
+from otolith.sources.source import Source, Spec, Wanted
 
 
-def open_source(spec: Spec, card: Card) -> Source:
-    """Open what `spec` names, for a model that promises `card`.
+def open_source(spec: Spec, wanted: Wanted) -> Source:
+    """Open what `spec` names, as it is `wanted`.
 
     Raises `UsageError` on a spec that cannot be meant, `SourceError` or `RecordingError` on what cannot be opened.
     """
     if spec.scheme == "recording":
         from otolith.sources.recording import open_recording
 
-        return open_recording(spec, card)
+        return open_recording(spec, wanted)
     if spec.scheme == "pipe":
         from otolith.sources.pipe import open_pipe
 
-        return open_pipe(spec, card)
+        return open_pipe(spec, wanted)
     from otolith.sources.microphone import open_microphone
 
-    return open_microphone(spec, card)
+    return open_microphone(spec, wanted)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otolith.errors import SourceError
-from otolith.inference.card import Card
-from otolith.sources.source import Block, Source, Spec
+from otolith.sources.source import Block, Source, Spec, Wanted
+from otolith.wire.block import mono
 
 STDIN = 0
 READ_BYTES = 1 << 16
@@ -25,14 +25,14 @@ STOP_CHECK_MS = 200
 MALFORMED = "malformed row"
 
 
-def open_pipe(spec: Spec, card: Card, fd: int = STDIN) -> Source:
+def open_pipe(spec: Spec, wanted: Wanted, fd: int = STDIN) -> Source:
     """`pipe:[?rate=HZ&channels=N]` for sound (the model's rate and mono unless told), `pipe:` for sensor rows."""
-    if card.kind == "audio":
+    if wanted.kind == "audio":
         spec.allow("rate", "channels")
-        rate = spec.whole("rate", round(card.sample_rate), 1, 1_000_000)
+        rate = spec.whole("rate", round(wanted.sample_rate), 1, 1_000_000)
         return SamplePipe(fd, rate, spec.whole("channels", 1, 1, 64))
     spec.allow()
-    return RowPipe(fd, tuple(channel.name for channel in card.channels), card.sample_rate)
+    return RowPipe(fd, tuple(channel.name for channel in wanted.channels), wanted.sample_rate)
 
 
 class SamplePipe:
@@ -62,10 +62,7 @@ class SamplePipe:
 
     def _mono(self, data: bytes) -> NDArray[np.int16] | NDArray[np.float32]:
         samples = np.frombuffer(data, "<i2").astype(np.int16, copy=False)
-        if self._channels == 1:
-            return samples
-        mixed: NDArray[np.float32] = samples.reshape(-1, self._channels).mean(axis=1, dtype=np.float32)
-        return mixed / np.float32(32768)
+        return samples if self._channels == 1 else mono(samples.reshape(-1, self._channels))
 
 
 class RowPipe:

@@ -11,9 +11,8 @@ from urllib.parse import unquote
 import numpy as np
 
 from otolith.errors import UsageError
-from otolith.inference.card import Card
 from otolith.recordings import AudioFile, SensorRecording, read_sensor
-from otolith.sources.source import Block, Source, Spec
+from otolith.sources.source import Block, Source, Spec, Wanted
 
 PACED_BLOCK_S = 0.04
 UNPACED_BLOCK_S = 1.0
@@ -23,7 +22,7 @@ SENSOR_GAP_S = 1.0
 SENSOR_GAP = "silence in the recording"
 
 
-def open_recording(spec: Spec, card: Card) -> Source:
+def open_recording(spec: Spec, wanted: Wanted) -> Source:
     """`recording:PATH[?pace=real|none]`. Raises `RecordingError`, `UsageError`."""
     spec.allow("pace")
     if not spec.target:
@@ -31,14 +30,14 @@ def open_recording(spec: Spec, card: Card) -> Source:
     path = Path(spec.target)
     if not path.exists():
         path = Path(unquote(spec.target))
-    return read_recording(path, card, paced=spec.choice("pace", ("real", "none")) == "real")
+    return read_recording(path, wanted, paced=spec.choice("pace", ("real", "none")) == "real")
 
 
-def read_recording(path: Path, card: Card, *, paced: bool, start_ns: int | None = None) -> Source:
+def read_recording(path: Path, wanted: Wanted, *, paced: bool, start_ns: int | None = None) -> Source:
     """The recording at `path` for a model; capture times count from `start_ns`, or from now."""
-    if card.kind == "audio":
+    if wanted.kind == "audio":
         return AudioRecording(path, paced, start_ns)
-    return SensorRows(read_sensor(path), tuple(channel.name for channel in card.channels), paced, start_ns)
+    return SensorRows(read_sensor(path), tuple(channel.name for channel in wanted.channels), paced, start_ns)
 
 
 class AudioRecording:

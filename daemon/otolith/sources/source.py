@@ -5,16 +5,18 @@ A source yields blocks; nothing behind it knows where they came from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 from urllib.parse import parse_qsl
 
 from otolith.errors import UsageError
+from otolith.inference.card import Channel, Kind
 from otolith.inference.framing import Samples
 
 SCHEMES = ("microphone", "recording", "pipe")
+LATE = "the daemon was late"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +31,22 @@ class Block:
     time_ns: int
     lost: int = 0
     reason: str = ""
+
+
+class Wanted(Protocol):
+    """What is wanted of a source: a model's `Card` says it, or whoever has no model."""
+
+    @property
+    def kind(self) -> Kind:
+        """Sound or rows."""
+
+    @property
+    def sample_rate(self) -> float:
+        """Samples or rows a second, where a source does not know better."""
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """The columns of a row, in order."""
 
 
 class Source(Protocol):
