@@ -25,15 +25,16 @@ class Detector:
         self._labels = [label for label in card.labels if label in triggers]
         self.columns = [card.labels.index(label) for label in self._labels]
         chosen = [triggers[label] for label in self._labels]
-        self._threshold = np.array([t.threshold for t in chosen], np.float32)
         self.release = np.array([t.release for t in chosen], np.float32)
         self.decay = np.array(
             [math.exp(-1 / (t.smoothing_s * card.frame_rate)) if t.smoothing_s > 0 else 0.0 for t in chosen],
             np.float32,
         )
+        # a decision looks at a handful of numbers: plain floats are ten times faster there than arrays
+        self._threshold: list[float] = np.array([t.threshold for t in chosen], np.float32).tolist()
+        self._release: list[float] = self.release.tolist()
         self._rest = [round(t.refractory_s * card.sample_rate) for t in chosen]
-        self._lowest_release = float(self.release.min(initial=1.0))
-
+        self._lowest_release = min(self._release, default=1.0)
         self.next_id = first_id
         self.forget()
 
@@ -41,7 +42,7 @@ class Detector:
         """Start afresh: nothing smoothed, nothing active. Numbers of detections go on."""
         count = len(self._labels)
         self._smoothed = np.zeros(count, np.float32)
-        self._above = np.zeros(count, bool)  # at or over the release threshold
+        self._above = [False] * count  # at or over the release threshold
         self._onset = [0] * count
         self._rests_until = [0] * count
         self._active: dict[int, tuple[int, float]] = {}  # label -> (id, highest smoothed value)
@@ -59,37 +60,35 @@ class Detector:
     def decide(self, smoothed: NDArray[np.float32], position: int) -> list[Detection]:
         """As `push`, of values `(frames, columns)` that are smoothed already."""
         detections: list[Detection] = []
-        for row in smoothed:
+        for row in smoothed.tolist():
             frame_start, position = position, position + self._hop_length
-            if self._active or row.max(initial=0.0) >= self._lowest_release:
+            if self.is_alert or max(row, default=0.0) >= self._lowest_release:
                 detections += self._decide(row, frame_start, position)
-            else:
-                self._above[:] = False
         return detections
 
     @property
     def is_alert(self) -> bool:
         """Is a label active or over its release threshold, so that even quiet frames must be decided?"""
-        return bool(self._active) or bool(self._above.any())
+        return bool(self._active) or True in self._above
 
     def close(self, position: int) -> list[Detection]:
         """End whatever is active: the stream stops or starts afresh at `position`."""
         return [self._end(index, position) for index in list(self._active)]
 
-    def _decide(self, smoothed: NDArray[np.float32], frame_start: int, frame_end: int) -> list[Detection]:
-        above = smoothed >= self.release
-        for index in np.flatnonzero(above & ~self._above).tolist():
-            self._onset[index] = frame_start
-        self._above = above
-
-        detections = [self._end(index, frame_end) for index in list(self._active) if not above[index]]
-        for index in np.flatnonzero(smoothed >= self._threshold).tolist():
-            value = float(smoothed[index])
-            if index in self._active:
-                number, peak = self._active[index]
-                self._active[index] = number, max(peak, value)
-            elif frame_end >= self._rests_until[index]:
-                detections.append(self._start(index, frame_end, value))
+    def _decide(self, smoothed: list[float], frame_start: int, frame_end: int) -> list[Detection]:
+        detections = [
+            self._end(index, frame_end) for index in list(self._active) if smoothed[index] < self._release[index]
+        ]
+        for index, value in enumerate(smoothed):
+            was_above, self._above[index] = self._above[index], value >= self._release[index]
+            if self._above[index] and not was_above:
+                self._onset[index] = frame_start
+            if value >= self._threshold[index]:
+                if index in self._active:
+                    number, peak = self._active[index]
+                    self._active[index] = number, max(peak, value)
+                elif frame_end >= self._rests_until[index]:
+                    detections.append(self._start(index, frame_end, value))
         return detections
 
     def _start(self, index: int, position: int, value: float) -> Detection:

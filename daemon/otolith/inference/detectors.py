@@ -51,12 +51,12 @@ class Detectors:
         `posteriors` is `(streams, frames, labels)`; the first frame of each stream begins at its entry of `positions`.
         """
         smoothed = self._smooth(rows, posteriors)  # (streams, frames, labels)
-        loud = (smoothed >= self._release[rows][:, None]).any(axis=(1, 2)) | self._alert[rows]
+        alert = self._alert[rows]
+        loud = (smoothed.max(axis=1) >= self._release[rows]).any(axis=1) | alert
         if not loud.any():
             return {}
         found = {}
-        alert = self._alert[rows]
-        for place in np.flatnonzero(loud).tolist():
+        for place in loud.nonzero()[0].tolist():
             detector = detectors[place]
             if detections := detector.decide(smoothed[place][:, detector.columns], positions[place]):
                 found[place] = detections

@@ -17,7 +17,7 @@ from otolith.inference.card import Trigger
 from otolith.inference.detector import Detector
 from otolith.inference.detectors import Detectors
 from otolith.inference.events import Event, Gap, Posteriors
-from otolith.inference.framing import INT16_SCALE, Backlog, Samples, to_floats
+from otolith.inference.framing import INT16, INT16_SCALE, Backlog, Samples, to_floats
 from otolith.inference.model import Model
 from otolith.inference.rows import Table
 from otolith.inference.stream import END, NOT_FINITE
@@ -51,7 +51,7 @@ class Seat:
 
         The block is kept, not copied. Events come at once only where it is not finite: it is lost whole, as a stream's.
         """
-        if samples.dtype != np.int16 and not np.isfinite(samples).all():
+        if samples.dtype != INT16 and not np.isfinite(samples).all():
             return self.gap(len(samples), NOT_FINITE)
         self.backlog.push(samples)
         self._engine._waits(self)
@@ -197,7 +197,7 @@ class Engine:
         inputs = self._table.inputs(len(seats), frames)
         pieces = [piece for seat in seats for piece in seat.backlog.take(frames)]
         flat = inputs.reshape(-1, *pieces[0].shape[1:])  # (samples,) or (rows, channels)
-        if all(piece.dtype == np.int16 for piece in pieces):
-            np.multiply(np.concatenate(pieces), INT16_SCALE, out=flat)
+        if all(piece.dtype == INT16 for piece in pieces):
+            np.multiply(np.concatenate(pieces) if len(pieces) > 1 else pieces[0], INT16_SCALE, out=flat)
         else:
             np.concatenate([to_floats(piece) for piece in pieces], out=flat)

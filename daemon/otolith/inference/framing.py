@@ -12,12 +12,13 @@ from otolith.inference.card import Card
 
 Samples = NDArray[np.float32] | NDArray[np.int16]
 
+INT16 = np.dtype(np.int16)
 INT16_SCALE = np.float32(1 / 32768)
 
 
 def to_floats(samples: Samples) -> NDArray[np.float32]:
     """Samples in -1..1, or rows as they are."""
-    if samples.dtype == np.int16:
+    if samples.dtype == INT16:
         return np.multiply(samples, INT16_SCALE, dtype=np.float32)
     return np.ascontiguousarray(samples, np.float32)
 

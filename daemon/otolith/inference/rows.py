@@ -33,6 +33,7 @@ class Table:
         self._posteriors = np.zeros(largest_batch * frames_per_step * len(model.card.labels), np.float32)
         self._gathered, self._following = model.fresh_state(largest_batch), model.fresh_state(largest_batch)
         self._bound: dict[tuple[int, ...], Bound] = {}
+        self._views: dict[tuple[int, int], tuple[Floats, Floats]] = {}
 
     @property
     def capacity(self) -> int:
@@ -52,10 +53,10 @@ class Table:
 
     def inputs(self, streams: int, frames: int) -> Floats:
         """Where the next step's frames go, `(streams, frames, ...)`; write them before `step`."""
-        return _leading(self._frames, (streams, frames, *self._model.card.frame_shape))
+        return self._view(streams, frames)[0]
 
     def step(self, rows: list[int], frames: int) -> tuple[Rows, Floats]:
-        """Step `rows` (rising) over what stands in `inputs`: posteriors `(streams, frames, labels)`, and how to index rows."""
+        """Step `rows` (rising) over `inputs`: how to index them, and posteriors `(streams, frames, labels)`."""
         first, count = rows[0], len(rows)
         if first % self._largest_batch == 0 and rows[-1] - first == count - 1:
             together = slice(first, first + count)
@@ -63,10 +64,10 @@ class Table:
             if self._places.count(place, first, first + count) == count:
                 self._call((frames, count, first, place)).step()
                 self._places[together] = bytes([1 - place]) * count
-                return together, self._outputs(count, frames).copy()
+                return together, self._view(count, frames)[1].copy()
         indices = np.array(rows, np.intp)
         self._step_gathered(indices, frames)
-        return indices, self._outputs(count, frames).copy()
+        return indices, self._view(count, frames)[1].copy()
 
     def _step_gathered(self, rows: NDArray[np.intp], frames: int) -> None:
         count = len(rows)
@@ -91,12 +92,20 @@ class Table:
             else:
                 state = {name: array[:count] for name, array in self._gathered.items()}
                 following = {name: array[:count] for name, array in self._following.items()}
-            outputs = self._outputs(count, frames)
-            bound = self._bound[key] = self._model.bind(self.inputs(count, frames), state, outputs, following)
+            inputs, posteriors = self._view(count, frames)
+            bound = self._bound[key] = self._model.bind(inputs, state, posteriors, following)
         return bound
 
-    def _outputs(self, streams: int, frames: int) -> Floats:
-        return _leading(self._posteriors, (streams, frames, len(self._model.card.labels)))
+    def _view(self, streams: int, frames: int) -> tuple[Floats, Floats]:
+        """The first parts of the buffers, as the frames and the posteriors of a batch."""
+        view = self._views.get((streams, frames))
+        if view is None:
+            card = self._model.card
+            view = self._views[streams, frames] = (
+                _leading(self._frames, (streams, frames, *card.frame_shape)),
+                _leading(self._posteriors, (streams, frames, len(card.labels))),
+            )
+        return view
 
 
 def grown(array: AnyArray, capacity: int, axis: int = 0) -> AnyArray:
