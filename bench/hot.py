@@ -2,9 +2,9 @@
 
     python bench/hot.py [--model FILE ...] [--repeats 5] [--seconds 0.5] [--json]
 
-The whole path, from int16 bytes to detections, of as many streams as told; beside it what the runtime alone takes for the
-same frames, so that the rest is ours. Without --model: the words that ship, and a GRU of 64 units on 40 MFCC with random
-weights (that needs the training extra). Told are medians and ranges.
+The whole path, from int16 bytes to detections, of as many streams as told; beside it what the runtime alone takes for
+the same frames, so that the rest is ours. Without --model: the words that ship, and a GRU of 64 units on 40 MFCC with
+random weights (that needs the training extra). Told are medians and ranges.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import psutil
 
 from otolith.inference.engine import Engine, Seat
 from otolith.inference.model import Model
@@ -186,7 +185,9 @@ def main() -> None:
                     "runtime alone {runtime_alone:.6f}".format(**row)
                 )
             kb = (resident["1000"] - resident["1"]) * 1000 / 999
-            print("resident MB:", ", ".join(f"{n} streams {mb:.1f}" for n, mb in resident.items()), f"({kb:.1f} kB each)")
+            print(
+                "resident MB:", ", ".join(f"{n} streams {mb:.1f}" for n, mb in resident.items()), f"({kb:.1f} kB each)"
+            )
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import pytest
 
 from otolith.errors import SourceError
 from otolith.inference.model import Model
+from otolith.service.company import Company
 from otolith.service.listener import Listener
-from otolith.service.loop import Loop
+from otolith.service.loop import Loop, MakeListener
 from otolith.sources.source import Block
 from otolith.wire.messages import GapMessage, Message, PosteriorsMessage, StatusMessage
 from otolith.wire.scribe import Scribe
@@ -53,13 +54,16 @@ class Kept:
         pass
 
 
+def make_listener(company: Company, model: Model, name: str) -> MakeListener:
+    return lambda: Listener(company.join(model), 16000, Scribe("b", name, model))
+
+
 def loop_over(sources: list[Blocks], model: Model) -> tuple[Loop, Kept]:
-    kept = Kept()
-    names = [f"s{number}" for number in range(len(sources))]
-    listeners = [
-        Listener(model, source.rate, Scribe("b", name, model)) for source, name in zip(sources, names, strict=True)
-    ]
-    return Loop(list(sources), listeners, names, [kept]), kept
+    kept, company = Kept(), Company()
+    loop = Loop(company, [kept])
+    for number, source in enumerate(sources):
+        loop.listen(f"s{number}", source, make_listener(company, model, f"s{number}"))
+    return loop, kept
 
 
 def frames_of(messages: list[Message], stream: str) -> int:

@@ -100,6 +100,11 @@ class Engine:
         """How many streams have a whole frame to step."""
         return len(self._waiting)
 
+    @property
+    def full(self) -> int:
+        """How many streams have as many frames as go in one call."""
+        return sum(seat.backlog.frames >= self._frames_per_step for seat in self._waiting)
+
     def add(self, triggers: Mapping[str, Trigger] | None = None) -> Seat:
         """A seat for a stream that has heard nothing. `triggers` replace the card's, label by label."""
         if not self._free:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from otolith.errors import OtolithError, SettingsError, UsageError
+from otolith.inference.card import Trigger
 from otolith.inference.model import Model
+from otolith.service.company import Company
 from otolith.service.listener import Listener, check_rate
-from otolith.service.loop import Loop
+from otolith.service.loop import Loop, MakeListener
 from otolith.settings import Settings, StreamSettings, triggers_for
 from otolith.sinks.publisher import Publisher, check_endpoint
 from otolith.sources.open import open_source
@@ -40,8 +44,8 @@ def assemble(settings: Settings, where: str) -> Daemon:
     check_endpoint(settings.publish)
     boot = secrets.token_hex(8)
     models = open_models(settings)
-    sources: list[Source] = []
-    listeners: list[Listener] = []
+    company = Company(settings.engine)
+    opened: list[tuple[str, Source, MakeListener]] = []
     for stream in settings.stream:
         at = f'{where}: stream "{stream.name}"'
         model = models[stream.model]
@@ -51,10 +55,16 @@ def assemble(settings: Settings, where: str) -> Daemon:
         if source.rate != model.card.sample_rate and model.card.kind == "audio":
             log.info('stream "%s": resampling %g Hz to %g Hz', stream.name, source.rate, model.card.sample_rate)
         scribe = Scribe(boot, stream.name, model, posteriors_per_s=stream.posteriors_per_s, now_ns=time.time_ns)
-        sources.append(source)
-        listeners.append(Listener(model, source.rate, scribe, triggers))
+        opened.append((stream.name, source, partial(_seat, company, model, triggers, source.rate, scribe)))
     publisher = Publisher(settings.publish)
-    return Daemon(Loop(sources, listeners, [stream.name for stream in settings.stream], [publisher]), publisher)
+    loop = Loop(company, [publisher])
+    for name, source, make in opened:
+        loop.listen(name, source, make)
+    return Daemon(loop, publisher)
+
+
+def _seat(company: Company, model: Model, triggers: Mapping[str, Trigger], rate: float, scribe: Scribe) -> Listener:
+    return Listener(company.join(model, triggers), rate, scribe)
 
 
 def open_models(settings: Settings) -> dict[str, Model]:
