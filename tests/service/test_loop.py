@@ -110,3 +110,46 @@ def test_a_heartbeat_comes_every_second(tiny_audio: Model) -> None:
     uptimes = [m.uptime_s for m in kept.messages if isinstance(m, StatusMessage)]
     assert len(uptimes) == 3
     np.testing.assert_allclose(uptimes[:2], [1, 2], atol=0.2)
+
+
+def test_streams_come_and_go_while_it_runs(tiny_audio: Model) -> None:
+    kept, company = Kept(), Company()
+    loop = Loop(company, [kept])
+
+    def bring(_stop: Event) -> None:
+        for number in range(3):
+            shelf = loop.add(f"guest{number}", make_listener(company, tiny_audio, f"guest{number}"), 16000, live=False)
+            for _ in range(2):
+                loop.put(shelf, Block(np.zeros(1000, np.int16), time.time_ns()))
+            loop.remove(shelf)
+
+    loop.attend("the door", bring)
+    loop.run()
+    for number in range(3):
+        mine = [m for m in kept.messages if m.stream == f"guest{number}"]
+        assert frames_of(mine, f"guest{number}") == 6
+        assert [m.lost for m in mine if isinstance(m, GapMessage)] == [80]
+        assert isinstance(mine[-1], StatusMessage)
+        assert (mine[-1].frames, mine[-1].lost) == (6, 80)
+
+
+def test_a_stream_that_is_gone_has_no_heartbeat_and_its_row_is_free(tiny_audio: Model) -> None:
+    kept, company = Kept(), Company()
+    loop = Loop(company, [kept])
+    loop.listen("stays", Blocks([320], "wait"), make_listener(company, tiny_audio, "stays"))
+    loop.listen("goes", Blocks([320]), make_listener(company, tiny_audio, "goes"))
+    threading.Timer(1.5, loop.stop).start()
+    loop.run()
+    assert sum(isinstance(m, StatusMessage) for m in kept.messages if m.stream == "goes") == 1
+    assert sum(isinstance(m, StatusMessage) for m in kept.messages if m.stream == "stays") == 2
+
+
+def test_work_beside_it_that_fails_ends_it_with_its_name(tiny_audio: Model) -> None:
+    def fail(_stop: Event) -> None:
+        raise SourceError("the port is taken")
+
+    loop, kept = loop_over([Blocks([3200], "wait")], tiny_audio)
+    loop.attend("the door", fail)
+    with pytest.raises(SourceError, match="the door: the port is taken"):
+        loop.run()
+    assert isinstance(kept.messages[-1], StatusMessage)
