@@ -45,3 +45,6 @@ def test_many_as_one_decide_as_each_alone(tiny_audio: Model, seed: int, steps: l
                 expected[place] = told
             positions[row] += frames * HOP
         assert found == expected
+    for row, detector in enumerate(company):
+        together.settle(row, detector)
+        assert detector.close(positions[row]) == alone[row].close(positions[row])

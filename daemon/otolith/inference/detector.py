@@ -25,13 +25,14 @@ class Detector:
         self._labels = [label for label in card.labels if label in triggers]
         self.columns = [card.labels.index(label) for label in self._labels]
         chosen = [triggers[label] for label in self._labels]
+        self.threshold = np.array([t.threshold for t in chosen], np.float32)
         self.release = np.array([t.release for t in chosen], np.float32)
         self.decay = np.array(
             [math.exp(-1 / (t.smoothing_s * card.frame_rate)) if t.smoothing_s > 0 else 0.0 for t in chosen],
             np.float32,
         )
         # a decision looks at a handful of numbers: plain floats are ten times faster there than arrays
-        self._threshold: list[float] = np.array([t.threshold for t in chosen], np.float32).tolist()
+        self._threshold: list[float] = self.threshold.tolist()
         self._release: list[float] = self.release.tolist()
         self._rest = [round(t.refractory_s * card.sample_rate) for t in chosen]
         self._lowest_release = min(self._release, default=1.0)
@@ -42,7 +43,7 @@ class Detector:
         """Start afresh: nothing smoothed, nothing active. Numbers of detections go on."""
         count = len(self._labels)
         self._smoothed = np.zeros(count, np.float32)
-        self._above = [False] * count  # at or over the release threshold
+        self.above = [False] * count  # at or over the release threshold
         self._onset = [0] * count
         self._rests_until = [0] * count
         self._active: dict[int, tuple[int, float]] = {}  # label -> (id, highest smoothed value)
@@ -62,14 +63,19 @@ class Detector:
         detections: list[Detection] = []
         for row in smoothed.tolist():
             frame_start, position = position, position + self._hop_length
-            if self.is_alert or max(row, default=0.0) >= self._lowest_release:
+            if True in self.above or max(row, default=0.0) >= self._lowest_release:
                 detections += self._decide(row, frame_start, position)
         return detections
 
+    def raise_peaks(self, smoothed: list[float]) -> None:
+        """What active labels reached, a value a column, in frames that changed nothing else and were not decided."""
+        for index, (number, peak) in self._active.items():
+            self._active[index] = number, max(peak, smoothed[index])
+
     @property
-    def is_alert(self) -> bool:
-        """Is a label active or over its release threshold, so that even quiet frames must be decided?"""
-        return bool(self._active) or True in self._above
+    def active(self) -> list[bool]:
+        """Which labels have started and not ended, a value a column."""
+        return [index in self._active for index in range(len(self._labels))]
 
     def close(self, position: int) -> list[Detection]:
         """End whatever is active: the stream stops or starts afresh at `position`."""
@@ -80,8 +86,8 @@ class Detector:
             self._end(index, frame_end) for index in list(self._active) if smoothed[index] < self._release[index]
         ]
         for index, value in enumerate(smoothed):
-            was_above, self._above[index] = self._above[index], value >= self._release[index]
-            if self._above[index] and not was_above:
+            was_above, self.above[index] = self.above[index], value >= self._release[index]
+            if self.above[index] and not was_above:
                 self._onset[index] = frame_start
             if value >= self._threshold[index]:
                 if index in self._active:

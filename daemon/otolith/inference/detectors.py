@@ -1,7 +1,7 @@
 """Many streams' detectors: smoothed as rows of one array, decided one by one only where something may start or end.
 
-Nearly all frames of nearly all streams hold nothing. What they cost is five operations on whole arrays; a stream's own
-`Detector` is asked only when a label reaches its release threshold, or was over it before.
+Nearly all frames of nearly all streams change nothing: no label is up, or the same ones stay up. What they cost is a
+few operations on whole arrays; a stream's own `Detector` is asked only when a label may start or end.
 """
 
 from __future__ import annotations
@@ -23,25 +23,29 @@ class Detectors:
 
     def __init__(self, labels: int) -> None:
         self._smoothed: Floats = np.zeros((0, labels), np.float32)
-        self._decay: Floats = np.zeros((0, labels), np.float32)
-        self._release: Floats = np.zeros((0, labels), np.float32)
-        self._alert = np.zeros(0, bool)
+        self._decay, self._threshold, self._release, self._peak = (self._smoothed.copy() for _ in range(4))
+        self._above = np.zeros((0, labels), bool)
+        self._active = np.zeros((0, labels), bool)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        self._smoothed = grown(self._smoothed, capacity)
-        self._decay = grown(self._decay, capacity)
-        self._release = grown(self._release, capacity)
-        self._alert = grown(self._alert, capacity)
+        self._smoothed, self._decay = grown(self._smoothed, capacity), grown(self._decay, capacity)
+        self._threshold, self._release = grown(self._threshold, capacity), grown(self._release, capacity)
+        self._peak = grown(self._peak, capacity)  # highest smoothed value since the row's detector was asked
+        self._above, self._active = grown(self._above, capacity), grown(self._active, capacity)
 
     def begin(self, row: int, detector: Detector) -> None:
         """Row `row` starts afresh, with the triggers of `detector`."""
-        self._smoothed[row] = 0
-        self._decay[row] = 0
+        for array in (self._smoothed, self._decay, self._peak, self._above, self._active):
+            array[row] = 0
+        self._threshold[row] = self._release[row] = NEVER
         self._decay[row, detector.columns] = detector.decay
-        self._release[row] = NEVER
+        self._threshold[row, detector.columns] = detector.threshold
         self._release[row, detector.columns] = detector.release
-        self._alert[row] = False
+
+    def settle(self, row: int, detector: Detector) -> None:
+        """Tell `detector` what it was not asked about, before it is closed."""
+        detector.raise_peaks(self._peak[row, detector.columns].tolist())
 
     def push(
         self, rows: Rows, detectors: list[Detector], posteriors: Floats, positions: list[int]
@@ -51,17 +55,23 @@ class Detectors:
         `posteriors` is `(streams, frames, labels)`; the first frame of each stream begins at its entry of `positions`.
         """
         smoothed = self._smooth(rows, posteriors)  # (streams, frames, labels)
-        alert = self._alert[rows]
-        loud = (smoothed.max(axis=1) >= self._release[rows]).any(axis=1) | alert
-        if not loud.any():
+        highest, release = smoothed.max(axis=1), self._release[rows]
+        above, active, peak = self._above[rows], self._active[rows], self._peak[rows]
+        if not (above.any() or (highest >= release).any()):
             return {}
+        crosses = np.where(above, smoothed.min(axis=1) < release, highest >= release)
+        turning = (crosses | ((highest >= self._threshold[rows]) & ~active)).any(axis=1)
         found = {}
-        for place in loud.nonzero()[0].tolist():
+        raised = np.maximum(peak, highest)
+        for place in turning.nonzero()[0].tolist():
             detector = detectors[place]
-            if detections := detector.decide(smoothed[place][:, detector.columns], positions[place]):
+            columns = detector.columns
+            detector.raise_peaks(peak[place, columns].tolist())
+            if detections := detector.decide(smoothed[place][:, columns], positions[place]):
                 found[place] = detections
-            alert[place] = detector.is_alert
-        self._alert[rows] = alert
+            above[place, columns], active[place, columns] = detector.above, detector.active
+            raised[place] = 0
+        self._above[rows], self._active[rows], self._peak[rows] = above, active, raised
         return found
 
     def _smooth(self, rows: Rows, posteriors: Floats) -> Floats:

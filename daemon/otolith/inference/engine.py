@@ -16,7 +16,7 @@ import numpy as np
 from otolith.inference.card import Trigger
 from otolith.inference.detector import Detector
 from otolith.inference.detectors import Detectors
-from otolith.inference.events import Event, Gap, Posteriors
+from otolith.inference.events import Detection, Event, Gap, Posteriors
 from otolith.inference.framing import INT16, INT16_SCALE, Backlog, Samples, to_floats
 from otolith.inference.model import Model
 from otolith.inference.rows import Table
@@ -60,7 +60,7 @@ class Seat:
     def gap(self, lost: int, reason: str) -> list[Event]:
         """Declare `lost` samples: step what waits, end what was active and start afresh."""
         events = self._engine._step_alone(self)
-        events += self.detector.close(self.position)
+        events += self._end_active()
         events.append(Gap(self.position, lost + self.backlog.clear(), reason))
         self._engine._begin(self)
         return events
@@ -71,9 +71,13 @@ class Seat:
         if self.backlog.samples:
             events += self.gap(0, END)
         else:
-            events += self.detector.close(self.position)
+            events += self._end_active()
         self._engine._give_back(self)
         return events
+
+    def _end_active(self) -> list[Detection]:
+        self._engine._detectors.settle(self.row, self.detector)
+        return self.detector.close(self.position)
 
 
 class Engine:

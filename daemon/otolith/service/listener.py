@@ -94,7 +94,8 @@ class Listener:
     def _push(self, samples: Samples, time_ns: int) -> list[Message]:
         received = self.stream.received + len(samples)
         self._time_ns = time_ns
-        return self._write(self.stream.push(samples), received)
+        events = self.stream.push(samples)
+        return self._write(events, received) if events else []
 
     def _declare(self, lost: int, reason: str) -> list[Message]:
         messages = self._drain_resampler()
@@ -113,7 +114,7 @@ class Listener:
 
     def _write(self, events: list[Event], received: int) -> list[Message]:
         self._count(events)
-        return list(self._scribe.write(events, received, self._time_ns)) if events else []
+        return list(self._scribe.write(events, received, self._time_ns))
 
     def _count(self, events: Iterable[Event]) -> None:
         for event in events:
