@@ -23,16 +23,16 @@ class Detectors:
 
     def __init__(self, labels: int) -> None:
         self._smoothed: Floats = np.zeros((0, labels), np.float32)
-        self._decay, self._threshold, self._release, self._peak = (self._smoothed.copy() for _ in range(4))
+        self._decay, self._gain, self._threshold, self._release = (self._smoothed.copy() for _ in range(4))
+        self._heed = self._smoothed.copy()  # what a smoothed value must reach to be looked at: 0 for labels that are up
+        self._peak = self._smoothed.copy()  # highest smoothed value since the row's detector was asked
         self._above = np.zeros((0, labels), bool)
         self._active = np.zeros((0, labels), bool)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        self._smoothed, self._decay = grown(self._smoothed, capacity), grown(self._decay, capacity)
-        self._threshold, self._release = grown(self._threshold, capacity), grown(self._release, capacity)
-        self._peak = grown(self._peak, capacity)  # highest smoothed value since the row's detector was asked
-        self._above, self._active = grown(self._above, capacity), grown(self._active, capacity)
+        for name, array in vars(self).items():
+            setattr(self, name, grown(array, capacity))
 
     def begin(self, row: int, detector: Detector) -> None:
         """Row `row` starts afresh, with the triggers of `detector`."""
@@ -40,8 +40,10 @@ class Detectors:
             array[row] = 0
         self._threshold[row] = self._release[row] = NEVER
         self._decay[row, detector.columns] = detector.decay
+        self._gain[row] = 1 - self._decay[row]
         self._threshold[row, detector.columns] = detector.threshold
         self._release[row, detector.columns] = detector.release
+        self._heed[row] = self._release[row]
 
     def settle(self, row: int, detector: Detector) -> None:
         """Tell `detector` what it was not asked about, before it is closed."""
@@ -55,10 +57,10 @@ class Detectors:
         `posteriors` is `(streams, frames, labels)`; the first frame of each stream begins at its entry of `positions`.
         """
         smoothed = self._smooth(rows, posteriors)  # (streams, frames, labels)
-        highest, release = smoothed.max(axis=1), self._release[rows]
-        above, active, peak = self._above[rows], self._active[rows], self._peak[rows]
-        if not (above.any() or (highest >= release).any()):
+        highest = np.maximum.reduce(smoothed, axis=1)
+        if not np.logical_or.reduce(highest >= self._heed[rows], axis=None):
             return {}
+        release, above, active, peak = self._release[rows], self._above[rows], self._active[rows], self._peak[rows]
         crosses = np.where(above, smoothed.min(axis=1) < release, highest >= release)
         turning = (crosses | ((highest >= self._threshold[rows]) & ~active)).any(axis=1)
         found = {}
@@ -72,15 +74,15 @@ class Detectors:
             above[place, columns], active[place, columns] = detector.above, detector.active
             raised[place] = 0
         self._above[rows], self._active[rows], self._peak[rows] = above, active, raised
+        self._heed[rows] = np.where(above, 0, release)
         return found
 
     def _smooth(self, rows: Rows, posteriors: Floats) -> Floats:
         """The one-pole low-pass of `Detector`, in the same order of operations: equal to the last bit."""
         decay, last = self._decay[rows], self._smoothed[rows]
-        smoothed = (1 - decay)[:, None] * posteriors
-        for frame in range(posteriors.shape[1]):
-            last = last * decay
-            last += smoothed[:, frame]
-            smoothed[:, frame] = last
+        smoothed: Floats = self._gain[rows][:, None] * posteriors
+        for now in smoothed.swapaxes(0, 1):  # (streams, labels) of one frame after another
+            now += last * decay
+            last = now
         self._smoothed[rows] = last
         return smoothed
