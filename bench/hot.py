@@ -154,7 +154,7 @@ def make_gru_64(folder: Path) -> Path:
     from otolith_training.network.cards import make_card
     from otolith_training.network.export import export
     from otolith_training.network.network import make_network
-    from otolith_training.recipe import parse_recipe
+    from otolith_training.recipe_file import parse_recipe
 
     torch.manual_seed(0)
     recipe = parse_recipe(GRU_64, "gru-64")
