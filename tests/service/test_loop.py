@@ -70,6 +70,10 @@ def frames_of(messages: list[Message], stream: str) -> int:
     return sum(m.frames for m in messages if isinstance(m, PosteriorsMessage) and m.stream == stream)
 
 
+def values_of(messages: list[Message], stream: str) -> np.ndarray:
+    return np.concatenate([m.array() for m in messages if isinstance(m, PosteriorsMessage) and m.stream == stream])
+
+
 def test_it_ends_when_every_source_has_with_all_published(tiny_audio: Model) -> None:
     loop, kept = loop_over([Blocks([1000, 7, 5000]), Blocks([320])], tiny_audio)
     loop.run()
@@ -153,3 +157,13 @@ def test_work_beside_it_that_fails_ends_it_with_its_name(tiny_audio: Model) -> N
     with pytest.raises(SourceError, match="the door: the port is taken"):
         loop.run()
     assert isinstance(kept.messages[-1], StatusMessage)
+
+
+def test_law_2_what_is_published_of_a_stream_does_not_depend_on_its_company(tiny_audio: Model) -> None:
+    lengths = [[640, 90, 3200, 1000], [16000], [1] * 50 + [4000], [320] * 20]
+    together, kept = loop_over([Blocks(each) for each in lengths], tiny_audio)
+    together.run()
+    for number, each in enumerate(lengths):
+        alone, heard = loop_over([Blocks(each)], tiny_audio)
+        alone.run()
+        np.testing.assert_allclose(values_of(kept.messages, f"s{number}"), values_of(heard.messages, "s0"), atol=1e-5)

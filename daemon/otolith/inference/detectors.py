@@ -56,12 +56,12 @@ class Detectors:
 
         `posteriors` is `(streams, frames, labels)`; the first frame of each stream begins at its entry of `positions`.
         """
-        smoothed = self._smooth(rows, posteriors)  # (streams, frames, labels)
-        highest = np.maximum.reduce(smoothed, axis=1)
+        smoothed = self._smooth(rows, posteriors)  # (frames, streams, labels)
+        highest = np.maximum.reduce(smoothed)
         if not np.logical_or.reduce(highest >= self._heed[rows], axis=None):
             return {}
         release, above, active, peak = self._release[rows], self._above[rows], self._active[rows], self._peak[rows]
-        crosses = np.where(above, smoothed.min(axis=1) < release, highest >= release)
+        crosses = np.where(above, np.minimum.reduce(smoothed) < release, highest >= release)
         turning = (crosses | ((highest >= self._threshold[rows]) & ~active)).any(axis=1)
         found = {}
         raised = np.maximum(peak, highest)
@@ -69,7 +69,7 @@ class Detectors:
             detector = detectors[place]
             columns = detector.columns
             detector.raise_peaks(peak[place, columns].tolist())
-            if detections := detector.decide(smoothed[place][:, columns], positions[place]):
+            if detections := detector.decide(smoothed[:, place, columns], positions[place]):
                 found[place] = detections
             above[place, columns], active[place, columns] = detector.above, detector.active
             raised[place] = 0
@@ -78,10 +78,13 @@ class Detectors:
         return found
 
     def _smooth(self, rows: Rows, posteriors: Floats) -> Floats:
-        """The one-pole low-pass of `Detector`, in the same order of operations: equal to the last bit."""
+        """The one-pole low-pass of `Detector`, in the same order of operations: equal to the last bit.
+
+        Returns `(frames, streams, labels)`: what is done a frame at a time lies together.
+        """
         decay, last = self._decay[rows], self._smoothed[rows]
-        smoothed: Floats = self._gain[rows][:, None] * posteriors
-        for now in smoothed.swapaxes(0, 1):  # (streams, labels) of one frame after another
+        smoothed: Floats = np.multiply(posteriors.swapaxes(0, 1), self._gain[rows], order="C")
+        for now in smoothed:
             now += last * decay
             last = now
         self._smoothed[rows] = last
