@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from threading import Event
@@ -89,3 +90,16 @@ def test_whoever_waits_for_many_blocks_is_not_woken_by_few() -> None:
     inbox.put(shelf, block(1), Event())
     assert time.monotonic() - started < 2
     assert len(blocks_of(inbox.take(0.01, enough=3))) == 1
+
+
+def test_a_signal_handler_may_wake_the_thread_that_takes() -> None:
+    inbox, shelf = Inbox(), Shelf("s", 100, live=True)
+    before = signal.signal(signal.SIGVTALRM, lambda _number, _frame: inbox.wake())
+    signal.setitimer(signal.ITIMER_VIRTUAL, 1e-4, 1e-4)
+    try:
+        for _ in range(5000):
+            inbox.put(shelf, block(1), Event())
+            inbox.take(0)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)

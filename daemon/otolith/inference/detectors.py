@@ -31,7 +31,7 @@ class Detectors:
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        for name, array in vars(self).items():
+        for name, array in list(vars(self).items()):
             setattr(self, name, grown(array, capacity))
 
     def begin(self, row: int, detector: Detector) -> None:

@@ -18,7 +18,7 @@ from otolith.settings import EngineSettings
 
 
 @dataclass(slots=True)
-class Table:
+class Party:
     """One engine, and when what waits there must be stepped."""
 
     engine: Engine
@@ -30,39 +30,39 @@ class Company:
 
     def __init__(self, settings: EngineSettings | None = None) -> None:
         self._settings = settings or EngineSettings()
-        self._tables: dict[str, Table] = {}  # by the model's digest
+        self._parties: dict[str, Party] = {}  # by the model's digest
 
     def join(self, model: Model, triggers: Mapping[str, Trigger] | None = None) -> Seat:
         """A seat among the streams of `model`."""
-        table = self._tables.get(model.digest)
-        if table is None:
+        party = self._parties.get(model.digest)
+        if party is None:
             engine = Engine(model, self._settings.frames_per_step, self._settings.largest_batch)
-            table = self._tables[model.digest] = Table(engine)
-        return table.engine.add(triggers)
+            party = self._parties[model.digest] = Party(engine)
+        return party.engine.add(triggers)
 
     @property
     def due_s(self) -> float:
         """When something must be stepped, whatever else comes; infinity where nothing waits."""
-        return min((table.due_s for table in self._tables.values()), default=math.inf)
+        return min((party.due_s for party in self._parties.values()), default=math.inf)
 
     @property
     def enough(self) -> int:
         """How many more blocks make it worth to look before that."""
-        return max(1, min((self._missing(t.engine) for t in self._tables.values() if t.engine.waiting), default=1))
+        return max(1, min((self._missing(p.engine) for p in self._parties.values() if p.engine.waiting), default=1))
 
     def step(self, now_s: float) -> list[tuple[Seat, list[Event]]]:
         """Step what need not wait any longer."""
         told: list[tuple[Seat, list[Event]]] = []
-        for table in self._tables.values():
-            engine = table.engine
-            if engine.waiting and table.due_s == math.inf:
-                table.due_s = now_s + self._settings.max_delay_ms / 1000
-            if engine.waiting == engine.streams or now_s >= table.due_s:
+        for party in self._parties.values():
+            engine = party.engine
+            if engine.waiting and party.due_s == math.inf:
+                party.due_s = now_s + self._settings.max_delay_ms / 1000
+            if engine.waiting == engine.streams or now_s >= party.due_s:
                 told += engine.step()
             elif self._missing(engine) <= 0:
                 told += engine.step(all_waiting=False)
             if not engine.waiting:
-                table.due_s = math.inf
+                party.due_s = math.inf
         return told
 
     def _missing(self, engine: Engine) -> int:

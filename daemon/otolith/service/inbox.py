@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from threading import Condition, Event, Lock
+from threading import Condition, Event, RLock
 
 from otolith.sources.source import Block
 
@@ -70,7 +70,7 @@ class Inbox:
         self._arrived = 0  # blocks since the last take
         self._enough = 1
         self._woken = False
-        lock = Lock()
+        lock = RLock()  # a signal handler may wake the very thread that holds it
         self._changed, self._room = Condition(lock), Condition(lock)
 
     def put(self, shelf: Shelf, block: Block, stop: Event) -> None:
