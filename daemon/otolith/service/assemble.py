@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import secrets
 import time
@@ -33,6 +34,7 @@ class Daemon:
 
     def run(self) -> None:
         """Listen until the sources end or the loop is stopped; the last messages leave before it returns."""
+        gc.freeze()  # what stands now stays: the collector need not walk modules and models again and again
         try:
             self.loop.run()
         finally:
