@@ -31,6 +31,7 @@ build: .venv/.all
 
 bench: .venv/.all
 	$(BIN)/python bench/live.py
+	$(BIN)/python bench/hot.py
 
 clean:
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -74,6 +74,18 @@ class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     silence_s: Annotated[float, Meta(ge=0.1, le=86_400)] = 5.0
 
 
+class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the streams of one model are stepped together.
+
+    A frame waits up to `max_delay_ms` for other streams' frames (0: it never waits; a stream alone never does);
+    `frames_per_step` is how many frames of one stream go in one call, `largest_batch` how many streams.
+    """
+
+    max_delay_ms: Annotated[float, Meta(ge=0, le=1000)] = 20.0
+    frames_per_step: Annotated[int, Meta(ge=1, le=64)] = 4
+    largest_batch: Annotated[int, Meta(ge=1, le=1024)] = 64
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All a daemon needs to know."""
 
@@ -81,6 +93,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     publish: str = DEFAULT_ENDPOINT
     ingest: IngestSettings | None = None
     route: Annotated[list[RouteSettings], Meta(max_length=1000)] = []
+    engine: EngineSettings = EngineSettings()
 
 
 def read_settings(path: Path, publish: str | None = None) -> Settings:

@@ -40,6 +40,7 @@ SETTINGS_FAULTS: dict[str, tuple[str, str]] = {
     "an endpoint that is none": ('publish = "here"\n' + STREAM, "only loopback"),
     "a source that is none": (STREAM.replace("recording:", "tape:"), "begins with none of"),
     "an unknown option of a source": (STREAM.replace("recording:clip.wav", "pipe:?speed=2"), "unknown option speed"),
+    "a batch of none": (STREAM + "[engine]\nlargest_batch = 0\n", "engine.largest_batch"),
     "resample off": (STREAM + "resample = false\n", "source gives 8000 Hz and resample is off; set resample = true"),
 }
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from threading import Event
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otolith.service.inbox import LATE, Inbox, Shelf
-from otolith.sources.source import Block
+from otolith.service.inbox import Inbox, Shelf, Taken
+from otolith.sources.source import LATE, Block
+
+
+def blocks_of(taken: Taken) -> list[Block]:
+    return [block for _, blocks in taken.blocks for block in blocks]
 
 
 def block(length: int, time_ns: int = 0, lost: int = 0) -> Block:
@@ -20,54 +26,80 @@ def block(length: int, time_ns: int = 0, lost: int = 0) -> Block:
 
 @given(lengths=st.lists(st.integers(1, 500), min_size=1, max_size=60), takes=st.sets(st.integers(0, 59)))
 def test_every_sample_of_a_live_source_is_taken_or_counted(lengths: list[int], takes: set[int]) -> None:
-    inbox = Inbox([Shelf(bound=1000, live=True)])
+    inbox, shelf = Inbox(), Shelf("s", bound=1000, live=True)
     taken: list[Block] = []
     for number, length in enumerate(lengths):
-        inbox.put(0, block(length), Event())
+        inbox.put(shelf, block(length), Event())
         if number in takes:
-            taken += inbox.take(0)[0][0][1]
-    taken += [b for _, blocks in inbox.take(0)[0] for b in blocks]
+            taken += blocks_of(inbox.take(0))
+    taken += blocks_of(inbox.take(0))
     assert sum(len(b.samples) + b.lost for b in taken) == sum(lengths)
     assert all(b.reason == LATE for b in taken if b.lost)
 
 
 def test_the_oldest_go_first() -> None:
-    inbox = Inbox([Shelf(bound=300, live=True)])
+    inbox, shelf = Inbox(), Shelf("s", bound=300, live=True)
     for moment in range(5):
-        inbox.put(0, block(100, moment), Event())
-    ((_, blocks),) = inbox.take(0)[0]
+        inbox.put(shelf, block(100, moment), Event())
+    blocks = blocks_of(inbox.take(0))
     assert [b.time_ns for b in blocks] == [3, 4]
     assert blocks[0].lost == 300
-    assert inbox.drops(0) == 3
+    assert shelf.drops == 3
 
 
 def test_a_source_that_can_wait_is_made_to() -> None:
-    inbox = Inbox([Shelf(bound=100, live=False)])
-    inbox.put(0, block(100), Event())
-    writer = threading.Thread(target=inbox.put, args=(0, block(50), Event()))
+    inbox, shelf = Inbox(), Shelf("s", bound=100, live=False)
+    inbox.put(shelf, block(100), Event())
+    writer = threading.Thread(target=inbox.put, args=(shelf, block(50), Event()))
     writer.start()
     time.sleep(0.05)
     assert writer.is_alive()
-    assert len(inbox.take(0)[0][0][1]) == 1
+    assert len(blocks_of(inbox.take(0))) == 1
     writer.join(1)
     assert not writer.is_alive()
-    assert len(inbox.take(0)[0][0][1]) == 1
+    assert len(blocks_of(inbox.take(0))) == 1
 
 
 def test_a_waiting_source_lets_go_at_the_stop() -> None:
-    inbox, stop = Inbox([Shelf(bound=1, live=False)]), Event()
-    inbox.put(0, block(1), stop)
-    writer = threading.Thread(target=inbox.put, args=(0, block(1), stop))
+    inbox, shelf, stop = Inbox(), Shelf("s", bound=1, live=False), Event()
+    inbox.put(shelf, block(1), stop)
+    writer = threading.Thread(target=inbox.put, args=(shelf, block(1), stop))
     writer.start()
     stop.set()
     writer.join(1)
     assert not writer.is_alive()
 
 
-def test_the_end_comes_behind_the_last_block() -> None:
-    inbox = Inbox([Shelf(10, live=True), Shelf(10, live=True)])
-    inbox.put(1, block(5), Event())
-    inbox.end(1, None)
-    taken, ended = inbox.take(0)
-    assert [stream for stream, _ in taken] == [1]
-    assert ended == [(1, None)]
+def test_the_end_comes_behind_the_last_block_and_nothing_behind_the_end() -> None:
+    inbox, shelf = Inbox(), Shelf("s", 10, live=True)
+    inbox.put(shelf, block(5), Event())
+    inbox.end(shelf)
+    inbox.end(shelf)
+    with pytest.raises(ValueError, match="'s' has ended"):
+        inbox.put(shelf, block(5), Event())
+    taken = inbox.take(0)
+    assert [found for found, _ in taken.blocks] == taken.ended == [shelf]
+
+
+def test_whoever_waits_for_many_blocks_is_not_woken_by_few() -> None:
+    inbox, shelf = Inbox(), Shelf("s", 100, live=True)
+    putting = threading.Timer(0.02, lambda: [inbox.put(shelf, block(1), Event()) for _ in range(3)])
+    putting.start()
+    started = time.monotonic()
+    assert len(blocks_of(inbox.take(5, enough=3))) == 3
+    inbox.put(shelf, block(1), Event())
+    assert time.monotonic() - started < 2
+    assert len(blocks_of(inbox.take(0.01, enough=3))) == 1
+
+
+def test_a_signal_handler_may_wake_the_thread_that_takes() -> None:
+    inbox, shelf = Inbox(), Shelf("s", 100, live=True)
+    before = signal.signal(signal.SIGVTALRM, lambda _number, _frame: inbox.wake())
+    signal.setitimer(signal.ITIMER_VIRTUAL, 1e-4, 1e-4)
+    try:
+        for _ in range(5000):
+            inbox.put(shelf, block(1), Event())
+            inbox.take(0)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from otolith.errors import SettingsError
 from otolith.inference.model import Model
+from otolith.inference.stream import Stream
 from otolith.service.listener import Listener, check_rate
 from otolith.sources.source import Block
 from otolith.wire.messages import GapMessage, Message, PosteriorsMessage
@@ -18,7 +19,7 @@ SECOND_NS = 10**9
 
 
 def listen(model: Model, rate: int, blocks: list[Block]) -> list[Message]:
-    listener = Listener(model, rate, Scribe("b", "s", model))
+    listener = Listener(Stream(model), rate, Scribe("b", "s", model))
     return [message for block in blocks for message in listener.take(block)] + listener.close()
 
 
@@ -59,10 +60,10 @@ def test_a_lost_block_is_a_gap_and_a_fresh_start(tiny_audio: Model) -> None:
 
 
 def test_the_level_is_that_of_the_loudest_sample_since_the_last_status(tiny_audio: Model) -> None:
-    listener = Listener(tiny_audio, 16000, Scribe("b", "s", tiny_audio))
+    listener = Listener(Stream(tiny_audio), 16000, Scribe("b", "s", tiny_audio))
     listener.take(Block(np.full(320, -16384, np.int16), 0))
-    assert listener.status(1.0).level_dbfs == pytest.approx(-6.0, abs=0.1)
-    assert listener.status(2.0).level_dbfs is None
+    assert listener.status(1.0, 0.0).level_dbfs == pytest.approx(-6.0, abs=0.1)
+    assert listener.status(2.0, 0.0).level_dbfs is None
 
 
 @pytest.mark.parametrize(("rate", "resample"), [(16000, False), (48000, True), (8000, True)])

@@ -23,57 +23,78 @@ class Detector:
     def __init__(self, card: Card, triggers: Mapping[str, Trigger], first_id: int = 0) -> None:
         self._hop_length = card.hop_length
         self._labels = [label for label in card.labels if label in triggers]
-        self._columns = [card.labels.index(label) for label in self._labels]
+        self.columns = [card.labels.index(label) for label in self._labels]
         chosen = [triggers[label] for label in self._labels]
-        self._threshold = np.array([t.threshold for t in chosen], np.float32)
-        self._release = np.array([t.release for t in chosen], np.float32)
-        self._decay = np.array(
+        self.threshold = np.array([t.threshold for t in chosen], np.float32)
+        self.release = np.array([t.release for t in chosen], np.float32)
+        self.decay = np.array(
             [math.exp(-1 / (t.smoothing_s * card.frame_rate)) if t.smoothing_s > 0 else 0.0 for t in chosen],
             np.float32,
         )
+        # a decision looks at a handful of numbers: plain floats are ten times faster there than arrays
+        self._threshold: list[float] = self.threshold.tolist()
+        self._release: list[float] = self.release.tolist()
         self._rest = [round(t.refractory_s * card.sample_rate) for t in chosen]
-        self._lowest_release = float(self._release.min(initial=1.0))
+        self._lowest_release = min(self._release, default=1.0)
+        self.next_id = first_id
+        self.forget()
 
-        count = len(chosen)
+    def forget(self) -> None:
+        """Start afresh: nothing smoothed, nothing active. Numbers of detections go on."""
+        count = len(self._labels)
         self._smoothed = np.zeros(count, np.float32)
-        self._above = np.zeros(count, bool)  # at or over the release threshold
+        self.above = [False] * count  # at or over the release threshold
         self._onset = [0] * count
         self._rests_until = [0] * count
         self._active: dict[int, tuple[int, float]] = {}  # label -> (id, highest smoothed value)
-        self.next_id = first_id
 
     def push(self, posteriors: NDArray[np.float32], position: int) -> list[Detection]:
         """What starts or ends within `posteriors` `(frames, labels)`, the first of which begins at `position`."""
-        detections: list[Detection] = []
-        gain = 1 - self._decay
-        for row in posteriors[:, self._columns]:
-            self._smoothed *= self._decay
+        gain = 1 - self.decay
+        smoothed = posteriors[:, self.columns]
+        for row in smoothed:
+            self._smoothed *= self.decay
             self._smoothed += gain * row
+            row[:] = self._smoothed
+        return self.decide(smoothed, position)
+
+    def decide(self, smoothed: NDArray[np.float32], position: int) -> list[Detection]:
+        """As `push`, of values `(frames, columns)` that are smoothed already."""
+        detections: list[Detection] = []
+        for row in smoothed.tolist():
             frame_start, position = position, position + self._hop_length
-            if self._active or self._smoothed.max(initial=0.0) >= self._lowest_release:
-                detections += self._decide(frame_start, position)
-            else:
-                self._above[:] = False
+            if True in self.above or max(row, default=0.0) >= self._lowest_release:
+                detections += self._decide(row, frame_start, position)
         return detections
+
+    def raise_peaks(self, smoothed: list[float]) -> None:
+        """What active labels reached, a value a column, in frames that changed nothing else and were not decided."""
+        for index, (number, peak) in self._active.items():
+            self._active[index] = number, max(peak, smoothed[index])
+
+    @property
+    def active(self) -> list[bool]:
+        """Which labels have started and not ended, a value a column."""
+        return [index in self._active for index in range(len(self._labels))]
 
     def close(self, position: int) -> list[Detection]:
         """End whatever is active: the stream stops or starts afresh at `position`."""
         return [self._end(index, position) for index in list(self._active)]
 
-    def _decide(self, frame_start: int, frame_end: int) -> list[Detection]:
-        above = self._smoothed >= self._release
-        for index in np.flatnonzero(above & ~self._above).tolist():
-            self._onset[index] = frame_start
-        self._above = above
-
-        detections = [self._end(index, frame_end) for index in list(self._active) if not above[index]]
-        for index in np.flatnonzero(self._smoothed >= self._threshold).tolist():
-            value = float(self._smoothed[index])
-            if index in self._active:
-                number, peak = self._active[index]
-                self._active[index] = number, max(peak, value)
-            elif frame_end >= self._rests_until[index]:
-                detections.append(self._start(index, frame_end, value))
+    def _decide(self, smoothed: list[float], frame_start: int, frame_end: int) -> list[Detection]:
+        detections = [
+            self._end(index, frame_end) for index in list(self._active) if smoothed[index] < self._release[index]
+        ]
+        for index, value in enumerate(smoothed):
+            was_above, self.above[index] = self.above[index], value >= self._release[index]
+            if self.above[index] and not was_above:
+                self._onset[index] = frame_start
+            if value >= self._threshold[index]:
+                if index in self._active:
+                    number, peak = self._active[index]
+                    self._active[index] = number, max(peak, value)
+                elif frame_end >= self._rests_until[index]:
+                    detections.append(self._start(index, frame_end, value))
         return detections
 
     def _start(self, index: int, position: int, value: float) -> Detection:

@@ -1,4 +1,7 @@
-"""Framing: blocks of any length become whole frames; what is left over waits for the next block."""
+"""Framing: blocks of any length become whole frames; what is left over waits for the next block.
+
+A `Framer` makes frames as blocks come; a `Backlog` keeps blocks as they are until their step.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,15 @@ from otolith.inference.card import Card
 
 Samples = NDArray[np.float32] | NDArray[np.int16]
 
+INT16 = np.dtype(np.int16)
 INT16_SCALE = np.float32(1 / 32768)
+
+
+def to_floats(samples: Samples) -> NDArray[np.float32]:
+    """Samples in -1..1, or rows as they are."""
+    if samples.dtype == INT16:
+        return np.multiply(samples, INT16_SCALE, dtype=np.float32)
+    return np.ascontiguousarray(samples, np.float32)
 
 
 class Framer:
@@ -27,10 +38,7 @@ class Framer:
 
     def push(self, samples: Samples) -> NDArray[np.float32]:
         """Whole frames `(frames, hop_length)` or `(frames, channels)`; int16 samples are scaled to -1..1."""
-        if samples.dtype == np.int16:
-            floats = np.multiply(samples, INT16_SCALE, dtype=np.float32)
-        else:
-            floats = np.ascontiguousarray(samples, np.float32)
+        floats = to_floats(samples)
         if not self._audio:
             return floats
         if len(self._carry):
@@ -38,3 +46,55 @@ class Framer:
         whole = len(floats) // self._hop_length * self._hop_length
         self._carry = floats[whole:].copy()
         return floats[:whole].reshape(-1, self._hop_length)
+
+
+class Backlog:
+    """One stream's samples `(n,)` or rows `(n, channels)` that wait for their step, in the blocks they came in.
+
+    Blocks are kept, not copied: whoever pushed one leaves it alone. `samples` is how many wait.
+    """
+
+    __slots__ = ("_blocks", "_hop_length", "samples")
+
+    def __init__(self, card: Card) -> None:
+        self._hop_length = card.hop_length
+        self._blocks: list[Samples] = []
+        self.samples = 0
+
+    @property
+    def frames(self) -> int:
+        """Whole frames that wait."""
+        return self.samples // self._hop_length
+
+    def push(self, samples: Samples) -> None:
+        """Keep a block."""
+        if len(samples):
+            self._blocks.append(samples)
+            self.samples += len(samples)
+
+    def take(self, frames: int) -> list[Samples]:
+        """The oldest `frames` frames, in pieces that follow one another; at most as many as wait."""
+        wanted = frames * self._hop_length
+        self.samples -= wanted
+        blocks = self._blocks
+        if len(blocks) == 1 and len(blocks[0]) == wanted:  # a source whose blocks are whole frames
+            self._blocks = []
+            return blocks
+        pieces: list[Samples] = []
+        while wanted:
+            block = blocks[0]
+            pieces.append(block[:wanted])
+            if len(block) <= wanted:
+                del blocks[0]
+            else:
+                rest = block[wanted:]
+                # a view would keep the whole block for the sake of less than a frame
+                blocks[0] = rest.copy() if len(rest) < self._hop_length else rest
+            wanted -= len(pieces[-1])
+        return pieces
+
+    def clear(self) -> int:
+        """Throw away what waits; how many samples that was."""
+        lost, self.samples = self.samples, 0
+        self._blocks = []
+        return lost

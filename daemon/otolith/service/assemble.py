@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import secrets
 import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from otolith.errors import OtolithError, SettingsError, UsageError
+from otolith.inference.card import Trigger
 from otolith.inference.model import Model
+from otolith.service.admission import admission
+from otolith.service.arrivals import Arrivals
+from otolith.service.company import Company
 from otolith.service.listener import Listener, check_rate
-from otolith.service.loop import Loop
-from otolith.settings import Settings, StreamSettings, triggers_for
+from otolith.service.loop import Loop, MakeListener
+from otolith.settings import Listening, RouteSettings, Settings, StreamSettings, route_for, triggers_for
 from otolith.sinks.publisher import Publisher, check_endpoint
+from otolith.sources.doors import check_door
+from otolith.sources.network import Ingest
 from otolith.sources.open import open_source
+from otolith.sources.roster import Opened
 from otolith.sources.source import Source, Spec
 from otolith.wire.scribe import Scribe
 
 log = logging.getLogger(__name__)
 
 
+NAMES_KEPT = 10_000  # of streams from the network that went: one that comes back goes on with its numbers
+
+
 @dataclass(slots=True)
 class Daemon:
-    """A loop, and the publisher that outlives it."""
+    """A loop, the publisher that outlives it, and where streams from the network come in."""
 
     loop: Loop
     publisher: Publisher
+    ingest: Ingest | None = None
 
     def run(self) -> None:
         """Listen until the sources end or the loop is stopped; the last messages leave before it returns."""
+        gc.freeze()  # what stands now stays: the collector need not walk modules and models again and again
         try:
             self.loop.run()
         finally:
@@ -40,8 +56,8 @@ def assemble(settings: Settings, where: str) -> Daemon:
     check_endpoint(settings.publish)
     boot = secrets.token_hex(8)
     models = open_models(settings)
-    sources: list[Source] = []
-    listeners: list[Listener] = []
+    company = Company(settings.engine)
+    opened: list[tuple[str, Source, MakeListener]] = []
     for stream in settings.stream:
         at = f'{where}: stream "{stream.name}"'
         model = models[stream.model]
@@ -50,16 +66,57 @@ def assemble(settings: Settings, where: str) -> Daemon:
         check_rate(model.card, source.rate, stream.resample, at)
         if source.rate != model.card.sample_rate and model.card.kind == "audio":
             log.info('stream "%s": resampling %g Hz to %g Hz', stream.name, source.rate, model.card.sample_rate)
-        scribe = Scribe(boot, stream.name, model, posteriors_per_s=stream.posteriors_per_s, now_ns=time.time_ns)
-        sources.append(source)
-        listeners.append(Listener(model, source.rate, scribe, triggers))
+        scribe = _scribe(boot, stream.name, model, stream)
+        opened.append((stream.name, source, partial(_seat, company, model, triggers, source.rate, scribe)))
+    welcome = _welcome(settings, models, company, boot, where)
     publisher = Publisher(settings.publish)
-    return Daemon(Loop(sources, listeners, [stream.name for stream in settings.stream], [publisher]), publisher)
+    loop = Loop(company, [publisher])
+    for name, source, make in opened:
+        loop.listen(name, source, make)
+    if settings.ingest is None:
+        return Daemon(loop, publisher)
+    try:
+        ingest = Ingest(settings.ingest, admission(settings, {path: model.card for path, model in models.items()}))
+    except OtolithError:
+        publisher.close()
+        raise
+    loop.attend("ingest", Arrivals(ingest, loop, welcome).run)
+    return Daemon(loop, publisher, ingest)
+
+
+def _welcome(
+    settings: Settings, models: Mapping[str, Model], company: Company, boot: str, where: str
+) -> Callable[[Opened], Listener]:
+    """What makes a listener of a stream from the network that a route takes. Raises `SettingsError`."""
+    triggers = {
+        route.pattern: triggers_for(route, models[route.model].card, _at(where, route)) for route in settings.route
+    }
+    scribes: OrderedDict[str, Scribe] = OrderedDict()
+
+    def welcome(opened: Opened) -> Listener:
+        route = route_for(settings, opened.stream)
+        assert route is not None  # noqa: S101 - it was admitted
+        model = models[route.model]
+        scribe = scribes.pop(opened.stream, None) or _scribe(boot, opened.stream, model, route)
+        scribes[opened.stream] = scribe
+        if len(scribes) > NAMES_KEPT:
+            scribes.popitem(last=False)
+        return _seat(company, model, triggers[route.pattern], opened.rate, scribe)
+
+    return welcome
+
+
+def _scribe(boot: str, name: str, model: Model, settings: Listening) -> Scribe:
+    return Scribe(boot, name, model, posteriors_per_s=settings.posteriors_per_s, now_ns=time.time_ns)
+
+
+def _seat(company: Company, model: Model, triggers: Mapping[str, Trigger], rate: float, scribe: Scribe) -> Listener:
+    return Listener(company.join(model, triggers), rate, scribe)
 
 
 def open_models(settings: Settings) -> dict[str, Model]:
-    """Each model file opened once, however many streams step it; by path."""
-    return {path: Model.open(path) for path in dict.fromkeys(stream.model for stream in settings.stream)}
+    """Each model file opened once, however many streams and routes lead to it; by path."""
+    return {path: Model.open(path) for path in dict.fromkeys(of.model for of in (*settings.stream, *settings.route))}
 
 
 def check_daemon(settings: Settings, where: str) -> list[str]:
@@ -74,7 +131,18 @@ def check_daemon(settings: Settings, where: str) -> list[str]:
         if _spec(stream, at).scheme != "microphone":  # a device may be plugged in later
             check_rate(model.card, _open(stream, model, at).rate, stream.resample, at)
         lines.append(f'stream "{stream.name}": {stream.source} -> {model.identity}')
+    if settings.ingest is not None:
+        for endpoint in settings.ingest.bind:
+            check_door(endpoint, settings.ingest.allow)
+            lines.append(f"takes streams on {endpoint}")
+    for route in settings.route:
+        triggers_for(route, models[route.model].card, _at(where, route))
+        lines.append(f'route "{route.pattern}": {models[route.model].identity}')
     return lines
+
+
+def _at(where: str, route: RouteSettings) -> str:
+    return f'{where}: route "{route.pattern}"'
 
 
 def _open(stream: StreamSettings, model: Model, at: str) -> Source:

@@ -1,30 +1,30 @@
-"""The inbox: where reader threads leave blocks and the loop takes all there are at one wake-up.
+"""The inbox: where other threads leave blocks and the loop takes all there are at one wake-up.
 
 It is bounded for each stream. A source that can wait is made to; a live one loses its oldest blocks, and the next block
-tells how many samples that was.
+tells how many samples that was. Streams come and go while the loop runs.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from threading import Condition, Event
+from threading import Condition, Event, RLock
 
-from otolith.sources.source import Block
-
-LATE = "the daemon was late"
+from otolith.sources.source import LATE, Block
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Shelf:
     """One stream's place in the inbox. `bound` is in samples; `drops` counts blocks thrown away."""
 
+    name: str
     bound: int
     live: bool
     blocks: deque[Block] = field(default_factory=deque)
     samples: int = 0
     lost: int = 0  # thrown away since the last block was taken
     drops: int = 0
+    is_closed: bool = False
 
     @property
     def is_full(self) -> bool:
@@ -49,47 +49,71 @@ class Shelf:
         return taken
 
 
+@dataclass(slots=True)
+class Taken:
+    """What one wake-up finds: blocks by stream, then the streams that ended behind them, then the work that is over."""
+
+    blocks: list[tuple[Shelf, list[Block]]]
+    ended: list[Shelf]
+    finished: list[tuple[str, Exception | None]]
+
+
 class Inbox:
-    """Blocks of numbered streams, between one reader thread each and one loop."""
+    """Blocks of any number of streams, between the threads that bring them and one loop."""
 
-    def __init__(self, shelves: list[Shelf]) -> None:
-        self._shelves = shelves
-        self._ended: list[tuple[int, Exception | None]] = []
+    def __init__(self) -> None:
+        self._filled: dict[Shelf, None] = {}  # those with blocks, in the order in which they came
+        self._ended: list[Shelf] = []
+        self._finished: list[tuple[str, Exception | None]] = []
+        self._arrived = 0  # blocks since the last take
+        self._enough = 1
         self._woken = False
-        self._changed = Condition()
+        lock = RLock()  # a signal handler may wake the very thread that holds it
+        self._changed, self._room = Condition(lock), Condition(lock)
 
-    def put(self, stream: int, block: Block, stop: Event) -> None:
-        """Leave a block. Waits for room where the source can wait, until `stop`."""
-        shelf = self._shelves[stream]
+    def put(self, shelf: Shelf, block: Block, stop: Event) -> None:
+        """Leave a block. Waits for room where the source can wait, until `stop`. Raises `ValueError` behind the end."""
         with self._changed:
+            if shelf.is_closed:
+                raise ValueError(f"stream {shelf.name!r} has ended; add it again")
             while shelf.is_full and not shelf.live and not stop.is_set():
-                self._changed.wait(0.2)
+                self._room.wait(0.2)
             shelf.add(block)
-            self._changed.notify_all()
+            self._filled[shelf] = None
+            self._arrived += 1
+            if self._arrived >= self._enough:  # a wake-up costs more than a frame: not for each block of many
+                self._changed.notify()
 
-    def end(self, stream: int, error: Exception | None) -> None:
-        """Tell that a stream has no more blocks, and of the error that ended it."""
+    def end(self, shelf: Shelf) -> None:
+        """Tell that a stream has no more blocks; telling it twice does no harm."""
         with self._changed:
-            self._ended.append((stream, error))
-            self._changed.notify_all()
+            if not shelf.is_closed:
+                shelf.is_closed = True
+                self._ended.append(shelf)
+                self._changed.notify()
+
+    def finish(self, name: str, error: Exception | None) -> None:
+        """Tell that a thread's work is over, and of the error that ended it."""
+        with self._changed:
+            self._finished.append((name, error))
+            self._changed.notify()
 
     def wake(self) -> None:
         """Make a waiting `take` return at once."""
         with self._changed:
             self._woken = True
-            self._changed.notify_all()
+            self._changed.notify()
 
-    def take(self, timeout_s: float) -> tuple[list[tuple[int, list[Block]]], list[tuple[int, Exception | None]]]:
-        """All blocks by stream, and the streams that ended behind them; waits up to `timeout_s` for the first."""
+    def take(self, timeout_s: float, enough: int = 1) -> Taken:
+        """All there is; waits up to `timeout_s` for `enough` blocks, or for an end."""
         with self._changed:
-            if not (self._woken or self._ended or any(shelf.blocks for shelf in self._shelves)):
-                self._changed.wait(timeout_s)
-            self._woken = False
-            taken = [(stream, shelf.take_all()) for stream, shelf in enumerate(self._shelves) if shelf.blocks]
-            ended, self._ended = self._ended, []
-            self._changed.notify_all()
-            return taken, ended
+            self._enough = enough
+            self._changed.wait_for(self._is_worth_a_look, timeout_s)
+            self._woken, self._arrived, self._enough = False, 0, 1
+            taken = Taken([(shelf, shelf.take_all()) for shelf in self._filled], self._ended, self._finished)
+            self._filled, self._ended, self._finished = {}, [], []
+            self._room.notify_all()
+            return taken
 
-    def drops(self, stream: int) -> int:
-        """Blocks of a stream that were thrown away so far."""
-        return self._shelves[stream].drops
+    def _is_worth_a_look(self) -> bool:
+        return self._woken or bool(self._ended or self._finished) or self._arrived >= self._enough

@@ -1,21 +1,21 @@
 """A listener: one named stream of the daemon, from a source's blocks to messages, with its accounts.
 
-`otolith infer` drives the same class over recordings, without a daemon.
+In a daemon it has a seat in an engine, and its events come when the engine steps; `otolith infer` drives the same class
+over recordings with a stream of its own, whose events come at once.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
 from otolith.errors import SettingsError
-from otolith.inference.card import Card, Trigger
+from otolith.inference.card import Card
+from otolith.inference.engine import Seat
 from otolith.inference.events import Event, Gap, Posteriors
-from otolith.inference.framing import Samples
-from otolith.inference.model import Model
+from otolith.inference.framing import INT16, Samples
 from otolith.inference.stream import Stream
 from otolith.sources.source import Block
 from otolith.wire.messages import Message
@@ -26,64 +26,57 @@ SENSOR_RATE_TOLERANCE = 0.2
 
 
 class Listener:
-    """Owns one `Stream`, the resampler before it and the scribe behind it."""
+    """Owns one `Stream` or `Seat`, the resampler before it and the scribe behind it."""
 
-    def __init__(
-        self, model: Model, source_rate: float, scribe: Scribe, triggers: Mapping[str, Trigger] | None = None
-    ) -> None:
-        self._model, self._source_rate, self._scribe = model, source_rate, scribe
-        self._resamples = model.card.kind == "audio" and source_rate != model.card.sample_rate
-        self._stream = Stream(model, triggers)
+    def __init__(self, stream: Stream | Seat, source_rate: float, scribe: Scribe) -> None:
+        self.stream, self.source_rate, self._scribe = stream, source_rate, scribe
+        self._card = stream.model.card
+        self._resamples = self._card.kind == "audio" and source_rate != self._card.sample_rate
         self._ready()
 
         self.frames = 0
         self.gaps = 0
         self.lost = 0
-        self.drops = 0
         self._time_ns = 0  # capture time of the last sample taken
-        self._busy_s = 0.0
-        self._heard_s = 0.0
         self._peak: float | None = None
 
     def take(self, block: Block) -> list[Message]:
-        """Messages of one block, in order."""
-        started_s = time.perf_counter()
-        messages: list[Message] = []
-        if block.lost:
-            messages += self._declare(round(block.lost * self._per_source_sample), block.reason)
+        """What there is to tell of one block at once, in order."""
+        messages = self._declare(round(block.lost * self._per_source_sample), block.reason) if block.lost else []
         samples, time_ns = block.samples, block.time_ns
-        self._measure_level(samples)
+        if len(samples):
+            self._measure_level(samples)
         if self._resampler is not None:
             samples = self._resampler.push(samples)
             time_ns -= round(self._resampler.delay_s * 1e9)
         if len(samples):
             messages += self._push(samples, time_ns)
-        self._heard_s += len(block.samples) / self._source_rate if self._source_rate else 0.0
-        self._busy_s += time.perf_counter() - started_s
         return messages
+
+    def hear(self, events: list[Event]) -> list[Message]:
+        """Messages of what an engine has told of this listener's seat."""
+        return self._write(events, self.stream.received)
 
     def close(self) -> list[Message]:
         """The last messages: what was active ends, posteriors that waited leave, a broken frame is declared."""
         messages = self._drain_resampler()
-        received = self._stream.received
-        messages += self._write(self._stream.close(), received)
+        received = self.stream.received
+        messages += self._write(self.stream.close(), received)
         messages += self._scribe.flush(self._time_ns)
         return messages
 
-    def status(self, uptime_s: float) -> Message:
-        """A heartbeat of the time since the last one."""
-        factor = self._busy_s / self._heard_s if self._heard_s else 0.0
+    def status(self, uptime_s: float, real_time_factor: float, drops: int = 0) -> Message:
+        """A heartbeat; the level is that of the time since the last one."""
         level = None if self._peak is None else round(20 * math.log10(max(self._peak, 1e-5)), 1)
-        self._busy_s = self._heard_s = 0.0
         self._peak = None
         return self._scribe.status(
-            self._stream.position,
+            self.stream.position,
             self._time_ns,
             frames=self.frames,
             gaps=self.gaps,
             lost=self.lost,
-            drops=self.drops,
-            real_time_factor=round(factor, 6),
+            drops=drops,
+            real_time_factor=round(real_time_factor, 6),
             uptime_s=round(uptime_s, 3),
             level_dbfs=level,
         )
@@ -95,18 +88,19 @@ class Listener:
         if self._resamples:
             from otolith.sources.resampler import Resampler  # here: soxr takes a tenth of a second to import
 
-            self._per_source_sample = self._model.card.sample_rate / self._source_rate
-            self._resampler = Resampler(self._source_rate, self._model.card.sample_rate)
+            self._per_source_sample = self._card.sample_rate / self.source_rate
+            self._resampler = Resampler(self.source_rate, self._card.sample_rate)
 
     def _push(self, samples: Samples, time_ns: int) -> list[Message]:
-        received = self._stream.received + len(samples)
+        received = self.stream.received + len(samples)
         self._time_ns = time_ns
-        return self._write(self._stream.push(samples), received)
+        events = self.stream.push(samples)
+        return self._write(events, received) if events else []
 
     def _declare(self, lost: int, reason: str) -> list[Message]:
         messages = self._drain_resampler()
-        received = self._stream.received
-        messages += self._write(self._stream.gap(lost, reason), received)
+        received = self.stream.received
+        messages += self._write(self.stream.gap(lost, reason), received)
         self._ready()
         return messages
 
@@ -131,9 +125,10 @@ class Listener:
                 self.lost += event.lost
 
     def _measure_level(self, samples: Samples) -> None:
-        if samples.ndim == 1 and len(samples):
-            peak = max(float(samples.max()), -float(samples.min()))
-            peak = peak / 32768 if samples.dtype == np.int16 else peak
+        if samples.ndim == 1:
+            # the reductions themselves: samples.max() asks for them through three Python functions
+            peak = max(float(np.maximum.reduce(samples)), -float(np.minimum.reduce(samples)))
+            peak = peak / 32768 if samples.dtype == INT16 else peak
             self._peak = max(self._peak or 0.0, peak)
 
 

@@ -1,42 +1,96 @@
-"""The loop: blocks from reader threads, through their listeners, to the sinks; a heartbeat every second.
+"""The loop: blocks from other threads, through their listeners and the engines, to the sinks; a heartbeat every second.
 
-One wake-up serves every stream that has something. Handed all it needs, so that a test drives it with arrays.
+One wake-up serves every stream that has something. Handed all it needs, so that a test drives it with arrays. Listeners
+and engines belong to the loop's thread; whoever brings blocks has only a shelf to put them on.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from threading import Event, Thread
 
 from otolith.errors import OtolithError
-from otolith.service.inbox import Inbox, Shelf
+from otolith.inference.engine import Seat
+from otolith.inference.stream import Stream
+from otolith.service.company import Company
+from otolith.service.heartbeats import PERIOD_S, Heartbeats
+from otolith.service.inbox import Inbox, Shelf, Taken
 from otolith.service.listener import Listener
 from otolith.service.systemd import notify
 from otolith.sinks.sink import Sink
-from otolith.sources.source import Source
+from otolith.sources.source import Block, Source
 from otolith.wire.messages import Message
 
-HEARTBEAT_S = 1.0
 HELD_S = 2.0
-READERS_END_S = 0.3  # a reader that hangs (a frozen device) is left behind
+THREADS_END_S = 0.3  # a reader that hangs (a frozen device) is left behind
+
+Work = Callable[[Event], None]
+MakeListener = Callable[[], Listener]
 
 log = logging.getLogger(__name__)
 
 
 class Loop:
-    """Runs named listeners on their sources until all have ended, one has failed, or `stop` is called."""
+    """Steps listeners until every stream and every thread beside it has ended, one has failed, or `stop` is called."""
 
-    def __init__(self, sources: list[Source], listeners: list[Listener], names: list[str], sinks: list[Sink]) -> None:
-        self._sources, self._listeners, self._names, self._sinks = sources, listeners, names, sinks
+    def __init__(self, company: Company, sinks: list[Sink]) -> None:
+        self._company, self._sinks = company, sinks
         self._stop = Event()
-        self._inbox = Inbox([Shelf(max(1, round((source.rate or 100) * HELD_S)), source.live) for source in sources])
-        self._running = set(range(len(sources)))
+        self._inbox = Inbox()
+        self._newcomers: deque[tuple[Shelf, MakeListener]] = deque()
+        self._listeners: dict[Shelf, Listener] = {}
+        self._seats: dict[Seat | Stream, Listener] = {}
+        self._threads: list[Thread] = []
+        self._working = 0
+        self._heartbeats: Heartbeats[Shelf] = Heartbeats()
+        self._accounts = Accounts()
         self._failure: OtolithError | None = None
-        self._started_s = 0.0
-        self._frames_told = 0
         self._is_ready = False
+
+    def add(self, name: str, make: MakeListener, rate: float, *, live: bool) -> Shelf:
+        """A place for a stream that comes now, before or while the loop runs; from any thread.
+
+        `put` its blocks there, and `remove` it behind the last. `make` is called in the loop's thread, before the first
+        block is taken. `rate` (samples a second) bounds what the place holds: two seconds. The caller sees to it that
+        no two streams have one name at a time.
+        """
+        shelf = Shelf(name, max(1, round((rate or 100) * HELD_S)), live)
+        self._newcomers.append((shelf, make))
+        self._inbox.wake()
+        return shelf
+
+    def put(self, shelf: Shelf, block: Block) -> None:
+        """Leave a block; waits for room where the stream is not live. From any thread."""
+        self._inbox.put(shelf, block, self._stop)
+
+    def remove(self, shelf: Shelf) -> None:
+        """The stream has ended: its last words come behind its last block, then it is forgotten. From any thread."""
+        self._inbox.end(shelf)
+
+    def attend(self, what: str, work: Work) -> None:
+        """Run `work` in a thread beside the loop, until it returns or the event that it is given is set.
+
+        To be called before `run`. The loop lives at least as long; where `work` raises, it ends and raises that, named
+        by `what`.
+        """
+        self._working += 1
+        self._threads.append(Thread(target=self._attend, args=(what, work), daemon=True))
+
+    def listen(self, name: str, source: Source, make: MakeListener) -> None:
+        """Add a stream and a thread that reads it from `source`."""
+        shelf = self.add(name, make, source.rate, live=source.live)
+
+        def read(stop: Event) -> None:
+            try:
+                for block in source.blocks(stop):
+                    self.put(shelf, block)
+            finally:
+                self.remove(shelf)
+
+        self.attend(f"stream {name!r}", read)
 
     def stop(self) -> None:
         """End soon: what has been taken in is still processed and published. Safe in a signal handler's thread."""
@@ -44,73 +98,94 @@ class Loop:
         self._inbox.wake()
 
     def run(self) -> None:
-        """Raises what ended a source, once everything before it is published."""
-        self._started_s = time.monotonic()
-        readers = [Thread(target=self._read, args=(number,), daemon=True) for number in self._running]
-        for reader in readers:
-            reader.start()
-        next_beat_s = self._started_s + HEARTBEAT_S
-        while self._running and not self._stop.is_set() and self._failure is None:
-            self._serve(max(0.0, next_beat_s - time.monotonic()))
-            if time.monotonic() >= next_beat_s:
-                self._beat()
-                while next_beat_s <= time.monotonic():  # one heartbeat after a stall, not all that were missed
-                    next_beat_s += HEARTBEAT_S
-        self._finish(readers)
+        """Raises what ended a thread's work, once everything before it is published."""
+        self._accounts.begin(time.monotonic())
+        self._admit()
+        for thread in self._threads:
+            thread.start()
+        while (self._working or self._listeners) and not self._stop.is_set() and self._failure is None:
+            now_s = time.monotonic()
+            until_s = min(self._company.due_s, self._heartbeats.next_s, self._accounts.next_s)
+            self._serve(self._inbox.take(max(0.0, until_s - now_s), self._company.enough))
+            self._beat(time.monotonic())
+        self._finish()
 
-    def _read(self, number: int) -> None:
-        """A reader thread: one source's blocks, into the inbox."""
+    def _attend(self, what: str, work: Work) -> None:
         error: Exception | None = None
         try:
-            for block in self._sources[number].blocks(self._stop):
-                self._inbox.put(number, block, self._stop)
-        except Exception as caught:  # noqa: BLE001 - whatever ends a reader must reach the loop
+            work(self._stop)
+        except Exception as caught:  # noqa: BLE001 - whatever ends a thread must reach the loop
             error = caught
-        self._inbox.end(number, error)
+        self._inbox.finish(what, error)
 
-    def _serve(self, timeout_s: float) -> None:
-        taken, ended = self._inbox.take(timeout_s)
-        for number, blocks in taken:
+    def _serve(self, taken: Taken) -> None:
+        """One wake-up: all that came, then one step of what need not wait, then those that are done."""
+        started_s = time.monotonic()
+        self._admit()
+        for shelf, blocks in taken.blocks:
+            listener = self._listeners[shelf]
             for block in blocks:
-                self._publish(self._listeners[number].take(block))
-        if taken and not self._is_ready:
+                self._accounts.hear(len(block.samples), listener.source_rate)
+                self._publish(listener.take(block))
+        for seat, events in self._company.step(started_s):
+            self._publish(self._seats[seat].hear(events))
+        for shelf in taken.ended:
+            self._end(shelf)
+            log.info("stream %s: the input ended", shelf.name)
+        for what, error in taken.finished:
+            self._conclude(what, error)
+        if not self._is_ready and (taken.blocks or not self._listeners):
             self._is_ready = True
-            notify("READY=1", f"STATUS=listening on {len(self._running)} stream(s)")
-        for number, error in ended:
-            self._end(number, error)
+            notify("READY=1", f"STATUS=listening on {len(self._listeners)} stream(s)")
+        self._accounts.busy_s += time.monotonic() - started_s
 
-    def _end(self, number: int, error: Exception | None) -> None:
-        self._running.discard(number)
-        self._publish(self._listeners[number].close())
-        if error is None:
-            log.info("stream %s: the input ended", self._names[number])
-        elif isinstance(error, OtolithError):
-            self._failure = self._failure or type(error)(f"stream {self._names[number]!r}: {error}")
-        else:
+    def _admit(self) -> None:
+        """Those who have come since the last wake-up get their listeners."""
+        while self._newcomers:
+            shelf, make = self._newcomers.popleft()
+            listener = self._listeners[shelf] = make()
+            self._seats[listener.stream] = listener
+            self._heartbeats.add(shelf, time.monotonic())
+
+    def _end(self, shelf: Shelf) -> None:
+        """A stream's last words and its accounts."""
+        listener = self._listeners.pop(shelf)
+        del self._seats[listener.stream]
+        self._heartbeats.remove(shelf)
+        self._publish(listener.close())
+        self._publish([self._status(shelf, listener)])
+        self._accounts.frames_of_gone += listener.frames
+
+    def _conclude(self, what: str, error: Exception | None) -> None:
+        self._working -= 1
+        if isinstance(error, OtolithError):
+            self._failure = self._failure or type(error)(f"{what}: {error}")
+        elif error is not None:
             raise error
 
-    def _beat(self) -> None:
-        """Publish each stream's status; feed the watchdog if frames flowed since the last time."""
-        uptime_s = time.monotonic() - self._started_s
-        for number, listener in enumerate(self._listeners):
-            listener.drops = self._inbox.drops(number)
-            self._publish([listener.status(uptime_s)])
-        frames = sum(listener.frames for listener in self._listeners)
-        if frames > self._frames_told:
-            notify("WATCHDOG=1", f"STATUS=listening on {len(self._running)} stream(s), {frames} frames")
-        self._frames_told = frames
+    def _beat(self, now_s: float) -> None:
+        """Publish what status is due; once a second, feed the watchdog if frames flowed or nobody is there."""
+        for shelf in self._heartbeats.take(now_s):
+            self._publish([self._status(shelf, self._listeners[shelf])])
+        if now_s >= self._accounts.next_s:
+            streams = len(self._listeners)
+            if self._accounts.close_second(now_s, self._listeners.values()) or not streams:
+                notify("WATCHDOG=1", f"STATUS=listening on {streams} stream(s), {self._accounts.frames} frames")
 
-    def _finish(self, readers: list[Thread]) -> None:
+    def _status(self, shelf: Shelf, listener: Listener) -> Message:
+        accounts = self._accounts
+        return listener.status(time.monotonic() - accounts.started_s, accounts.real_time_factor, shelf.drops)
+
+    def _finish(self) -> None:
         """The last words: what was taken in, what was active, and each stream's accounts."""
         notify("STOPPING=1")
         self._stop.set()
-        deadline_s = time.monotonic() + READERS_END_S
-        for reader in readers:
-            reader.join(max(0.0, deadline_s - time.monotonic()))
-        self._serve(0.0)
-        for number in sorted(self._running):
-            self._publish(self._listeners[number].close())
-        self._beat()
+        deadline_s = time.monotonic() + THREADS_END_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+        self._serve(self._inbox.take(0.0))
+        for shelf in list(self._listeners):
+            self._end(shelf)
         if self._failure is not None:
             raise self._failure
 
@@ -118,3 +193,35 @@ class Loop:
         for message in messages:
             for sink in self._sinks:
                 sink.take(message)
+
+
+class Accounts:
+    """What all streams cost together, second by second."""
+
+    def __init__(self) -> None:
+        self.started_s = self.next_s = 0.0
+        self.frames = self.frames_of_gone = 0
+        self.busy_s = self._heard_s = 0.0
+        self._factor: float | None = None
+
+    def begin(self, now_s: float) -> None:
+        self.started_s, self.next_s = now_s, now_s + PERIOD_S
+
+    def hear(self, samples: int, rate: float) -> None:
+        self._heard_s += samples / rate if rate else 0.0
+
+    @property
+    def real_time_factor(self) -> float:
+        """Processing time over sound time in the last whole second, or in what there is of the first."""
+        if self._factor is not None:
+            return self._factor
+        return self.busy_s / self._heard_s if self._heard_s else 0.0
+
+    def close_second(self, now_s: float, listeners: Iterable[Listener]) -> bool:
+        """Begin the next second; whether frames flowed in the one behind."""
+        frames_before, self.frames = self.frames, self.frames_of_gone + sum(each.frames for each in listeners)
+        self._factor = self.busy_s / self._heard_s if self._heard_s else 0.0
+        self.busy_s = self._heard_s = 0.0
+        while self.next_s <= now_s:  # one after a stall, not all that were missed
+            self.next_s += PERIOD_S
+        return self.frames > frames_before

@@ -71,11 +71,11 @@ class GapMessage(Message, frozen=True, kw_only=True, tag="gap"):
 
 
 class StatusMessage(Message, frozen=True, kw_only=True, tag="status"):
-    """A heartbeat, every second.
+    """A heartbeat, every second, and once more at the end.
 
     `frames`, `gaps`, `lost` (samples in gaps) and `drops` (blocks thrown away because the daemon was late) count since
-    the daemon started; `real_time_factor` is processing time over sound time in the last second; `level_dbfs` is the
-    loudest sample of it (None where nothing came, or for rows).
+    the daemon started; `real_time_factor` is processing time over sound time in the last second, of all streams
+    together; `level_dbfs` is the loudest sample of it (None where nothing came, or for rows).
     """
 
     frames: int

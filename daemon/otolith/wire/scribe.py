@@ -9,8 +9,6 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import numpy as np
-
 from otolith.inference.events import Detection, Event, Gap, Posteriors
 from otolith.inference.model import Model
 from otolith.wire.messages import (
@@ -40,22 +38,24 @@ class Scribe:
         posteriors_per_s: float = float("inf"),
         now_ns: Callable[[], int] | None = None,
     ) -> None:
-        self._boot, self._stream, self._model = boot, stream, model
+        self._boot, self._stream, self._model = boot, stream, model.identity
         self._now_ns = now_ns
         self._labels = model.card.labels
         self._ns_per_sample = 1e9 / model.card.sample_rate
         self._is_quiet = posteriors_per_s <= 0
         self._frames_per_message = 1 if self._is_quiet else max(1, round(model.card.frame_rate / posteriors_per_s))
-        self._held: list[Posteriors] = []
-        self._held_frames = 0
+        self._held: list[bytes] = []
+        self._held_frames = self._held_until = 0
         self._seq: dict[Kind, Iterator[int]] = {kind: itertools.count() for kind in KINDS}
 
     def write(self, events: Iterable[Event], received: int, time_ns: int) -> Iterator[Message]:
         """Messages of `events`, given that sample `received` since the fresh start was captured at `time_ns`."""
         for event in events:
+            if self._is_quiet and isinstance(event, Posteriors):
+                continue
             at_ns = time_ns - round((received - event.position) * self._ns_per_sample)
             match event:
-                case Posteriors() if not self._is_quiet:
+                case Posteriors():
                     yield from self._hold(event, at_ns)
                 case Detection():
                     yield self._detection(event, at_ns)
@@ -68,22 +68,18 @@ class Scribe:
         """Posteriors that wait for company, if any; `time_ns` is when the last of them was captured."""
         if not self._held:
             return
-        values = np.concatenate([event.values for event in self._held])  # (frames, labels)
-        position = self._held[-1].position
+        frames, values = self._held_frames, b"".join(self._held)
         self._held, self._held_frames = [], 0
-        yield PosteriorsMessage(
-            **self._head("posteriors", position, time_ns),
-            labels=self._labels,
-            frames=len(values),
-            values=values.astype("<f4", copy=False).tobytes(),
-        )
+        head = self._head("posteriors", self._held_until, time_ns)
+        yield PosteriorsMessage(**head, labels=self._labels, frames=frames, values=values)
 
     def status(self, position: int, time_ns: int, **figures: Any) -> StatusMessage:
         """A heartbeat; `figures` are the fields of `StatusMessage`."""
         return StatusMessage(**self._head("status", position, time_ns), **figures)
 
     def _hold(self, event: Posteriors, at_ns: int) -> Iterator[Message]:
-        self._held.append(event)
+        self._held.append(event.values.astype("<f4", copy=False).tobytes())  # a view would keep a whole batch
+        self._held_until = event.position
         self._held_frames += len(event.values)
         if self._held_frames >= self._frames_per_message:
             yield from self.flush(at_ns)
@@ -106,7 +102,7 @@ class Scribe:
             "boot": self._boot,
             "seq": next(self._seq[kind]),
             "stream": self._stream,
-            "model": self._model.identity,
+            "model": self._model,
             "time_ns": time_ns,
             "position": position,
         }

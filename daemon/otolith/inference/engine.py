@@ -1,0 +1,212 @@
+"""The engine: many streams of one model, stepped as one batch.
+
+A call of the runtime costs as much as several frames, and one frame of 64 streams a tenth of 64 frames of one each. So
+streams leave their samples, and one step serves all that have a whole frame. Time is the caller's: the engine counts
+samples, and is asked to step.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from operator import attrgetter
+
+import numpy as np
+
+from otolith.inference.card import Trigger
+from otolith.inference.detector import Detector
+from otolith.inference.detectors import Detectors
+from otolith.inference.events import Detection, Event, Gap, Posteriors
+from otolith.inference.framing import INT16, INT16_SCALE, Backlog, Samples, to_floats
+from otolith.inference.model import Model
+from otolith.inference.rows import Table
+from otolith.inference.stream import END, NOT_FINITE
+
+FRAMES_PER_STEP = 4
+LARGEST_BATCH = 64
+
+
+class Seat:
+    """One stream's place in an engine: a `Stream` whose events come when the engine steps. Made by `Engine.add`.
+
+    What a `Stream` would say of the same blocks, a seat says too; only later, and in other portions. `position` and
+    `received` are as a stream's.
+    """
+
+    __slots__ = ("_engine", "backlog", "detector", "model", "position", "row")
+
+    def __init__(self, engine: Engine, row: int, detector: Detector) -> None:
+        self._engine, self.row, self.detector = engine, row, detector
+        self.model = engine.model
+        self.backlog = Backlog(self.model.card)
+        self.position = 0
+
+    @property
+    def received(self) -> int:
+        """Samples pushed since the fresh start."""
+        return self.position + self.backlog.samples
+
+    def push(self, samples: Samples) -> list[Event]:
+        """Leave a block of samples `(n,)` or rows `(n, channels)`, float32 or (samples only) int16, for the next step.
+
+        The block is kept, not copied. Events come at once only where it is not finite: it is lost whole, as a stream's.
+        """
+        if samples.dtype != INT16 and not np.isfinite(samples).all():
+            return self.gap(len(samples), NOT_FINITE)
+        self.backlog.push(samples)
+        self._engine._waits(self)
+        return []
+
+    def gap(self, lost: int, reason: str) -> list[Event]:
+        """Declare `lost` samples: step what waits, end what was active and start afresh."""
+        events = self._engine._step_alone(self)
+        events += self._end_active()
+        events.append(Gap(self.position, lost + self.backlog.clear(), reason))
+        self._engine._begin(self)
+        return events
+
+    def close(self) -> list[Event]:
+        """Events at the end of the input; the seat is given back to the engine and must not be used again."""
+        events = self._engine._step_alone(self)
+        if self.backlog.samples:
+            events += self.gap(0, END)
+        else:
+            events += self._end_active()
+        self._engine._give_back(self)
+        return events
+
+    def _end_active(self) -> list[Detection]:
+        self._engine._detectors.settle(self.row, self.detector)
+        return self.detector.close(self.position)
+
+
+class Engine:
+    """Steps the streams of one model together, up to `largest_batch` of them and `frames_per_step` frames at a time."""
+
+    def __init__(
+        self, model: Model, frames_per_step: int = FRAMES_PER_STEP, largest_batch: int = LARGEST_BATCH
+    ) -> None:
+        self.model = model
+        self._frames_per_step, self._largest_batch = frames_per_step, largest_batch
+        self._hop_length = model.card.hop_length
+        self._table = Table(model, frames_per_step, largest_batch)
+        self._detectors = Detectors(len(model.card.labels))
+        self._free: list[int] = []  # a heap: the lowest rows are taken first, so that streams lie together
+        self._waiting: dict[Seat, None] = {}  # those with a whole frame, in the order they came
+
+    @property
+    def streams(self) -> int:
+        """How many seats are taken."""
+        return self._table.capacity - len(self._free)
+
+    @property
+    def waiting(self) -> int:
+        """How many streams have a whole frame to step."""
+        return len(self._waiting)
+
+    @property
+    def full(self) -> int:
+        """How many streams have as many frames as go in one call."""
+        return sum(seat.backlog.frames >= self._frames_per_step for seat in self._waiting)
+
+    def add(self, triggers: Mapping[str, Trigger] | None = None) -> Seat:
+        """A seat for a stream that has heard nothing. `triggers` replace the card's, label by label."""
+        if not self._free:
+            capacity = max(1, 2 * self._table.capacity)
+            self._free = list(range(self._table.capacity, capacity))
+            self._table.grow(capacity)
+            self._detectors.grow(capacity)
+        card = self.model.card
+        seat = Seat(self, heapq.heappop(self._free), Detector(card, {**card.detector, **(triggers or {})}))
+        self._begin(seat)
+        return seat
+
+    def step(self, *, all_waiting: bool = True) -> list[tuple[Seat, list[Event]]]:
+        """Step what waits, in as few calls as go: events by seat, each seat's in order.
+
+        Unless `all_waiting`, only frames that fill a call (`frames_per_step` of one stream); the others stay.
+        """
+        told: list[tuple[Seat, list[Event]]] = []
+        while ready := self._ready(all_waiting):
+            for frames, seats in ready.items():
+                for batch in self._batches(seats):
+                    told += self._step(batch, frames)
+        return told
+
+    def _begin(self, seat: Seat) -> None:
+        """Nothing is left of what the seat's row held, nor of what waited."""
+        seat.position = 0
+        seat.detector.forget()
+        self._table.begin(seat.row)
+        self._detectors.begin(seat.row, seat.detector)
+
+    def _give_back(self, seat: Seat) -> None:
+        heapq.heappush(self._free, seat.row)
+        seat.row = -1
+
+    def _waits(self, seat: Seat) -> None:
+        if seat.row < 0:
+            raise ValueError("this seat was given back to its engine; add another")
+        if seat.backlog.samples >= self._hop_length:
+            self._waiting[seat] = None
+
+    def _step_alone(self, seat: Seat) -> list[Event]:
+        """Step what waits of one stream, for it must not wait for company."""
+        events: list[Event] = []
+        while frames := min(seat.backlog.frames, self._frames_per_step):
+            for _, told in self._step([seat], frames):
+                events += told
+        return events
+
+    def _ready(self, all_waiting: bool) -> dict[int, list[Seat]]:
+        """Seats by how many frames each can step now."""
+        ready: dict[int, list[Seat]] = {}
+        for seat in self._waiting:
+            frames = min(seat.backlog.frames, self._frames_per_step)
+            if all_waiting or frames == self._frames_per_step:
+                ready.setdefault(frames, []).append(seat)
+        return ready
+
+    def _batches(self, seats: list[Seat]) -> list[list[Seat]]:
+        """Cut into batches: first whole banks, which are stepped where they lie, then what is left."""
+        seats.sort(key=attrgetter("row"))
+        size = self._largest_batch
+        if len(seats) <= size:
+            return [seats]
+        batches, left, start = [], [], 0
+        while start < len(seats):
+            batch = seats[start : start + size]
+            if batch[0].row % size == 0 and batch[-1].row - batch[0].row == size - 1:
+                batches.append(batch)
+                start += size
+            else:
+                left.append(seats[start])
+                start += 1
+        return batches + [left[start : start + size] for start in range(0, len(left), size)]
+
+    def _step(self, seats: list[Seat], frames: int) -> list[tuple[Seat, list[Event]]]:
+        self._fill(seats, frames)
+        rows, values = self._table.step([seat.row for seat in seats], frames)
+        starts = [seat.position for seat in seats]
+        found = self._detectors.push(rows, [seat.detector for seat in seats], values, starts)
+        told: list[tuple[Seat, list[Event]]] = []
+        length = frames * self._hop_length
+        for place, seat in enumerate(seats):
+            seat.position += length
+            events: list[Event] = [Posteriors(seat.position, values[place])]
+            if place in found:
+                events += found[place]
+            told.append((seat, events))
+            if not seat.backlog.frames:
+                del self._waiting[seat]
+        return told
+
+    def _fill(self, seats: list[Seat], frames: int) -> None:
+        """Put the seats' oldest frames into the bound input; int16 is scaled for all of them at once."""
+        inputs = self._table.inputs(len(seats), frames)
+        pieces = [piece for seat in seats for piece in seat.backlog.take(frames)]
+        flat = inputs.reshape(-1, *pieces[0].shape[1:])  # (samples,) or (rows, channels)
+        if all(piece.dtype == INT16 for piece in pieces):
+            np.multiply(np.concatenate(pieces) if len(pieces) > 1 else pieces[0], INT16_SCALE, out=flat)
+        else:
+            np.concatenate([to_floats(piece) for piece in pieces], out=flat)
