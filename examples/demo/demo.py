@@ -102,7 +102,7 @@ def show(subscriber: Subscriber, rate: float) -> list[Heard]:
                 at = (message.time_ns - start_ns) / 1e9
                 heard.append(Heard(message.label, at, (now_ns - start_ns) / 1e9))
                 if not console.is_terminal:
-                    console.print(line_for(message), highlight=False)
+                    console.print(line_for(message), highlight=False, soft_wrap=True)
     picture.print(screen)
     return heard
 
