@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -129,6 +133,11 @@ def test_nothing_to_send_is_nothing_wrong(ingest: Ingest) -> None:
     assert run_otolith("send", "pipe:", ingest.endpoints[0], "--stream", "kitchen")[::2] == (0, "")
 
 
+def unread(pipe: IO[bytes]) -> int:
+    """Bytes that its reader has not taken yet."""
+    return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
+
+
 def test_no_daemon_is_told(tmp_path: Path) -> None:
     endpoint = f"zmq+ipc://{tmp_path}/nobody.sock"
     command = [*OTOLITH, "send", "pipe:", endpoint, "--stream", "kitchen"]
@@ -137,7 +146,8 @@ def test_no_daemon_is_told(tmp_path: Path) -> None:
         assert sender.stderr is not None
         sender.stdin.write(bytes(3200))
         sender.stdin.flush()
-        time.sleep(0.7)
+        while unread(sender.stdin):
+            time.sleep(0.01)
         sender.terminate()
         said = sender.stderr.read().decode()
         sender.stdin.close()

@@ -14,6 +14,7 @@ from otolith.inference.model import Model
 from otolith_training import expect
 from otolith_training.data.composer import Chunk
 from otolith_training.learner import Learner, Step
+from otolith_training.measure import longrun
 from otolith_training.network.network import begin_afresh, detach, make_network
 from otolith_training.train import train
 from tests.training.small import DATA, MOTION, SOUND, changed, sound_recipe
@@ -53,6 +54,7 @@ def test_a_budget_of_false_alarms_chooses_the_triggers_and_says_what_to_expect(
 ) -> None:
     monkeypatch.setattr(expect, "DEV_HOURS", 0.1)
     monkeypatch.setattr(expect, "TEST_HOURS", 0.05)
+    monkeypatch.setattr(longrun, "TARGETS", (120.0,))  # an hour: three minutes bear no lower one
     model, said = run(f"{text}\n[detector]\nfalse_alarms_per_hour = 60.0\n", tmp_path)
     expected = model.card.metrics["dev streams"]
     assert expected["budget_false_alarms_per_hour"] == 60.0

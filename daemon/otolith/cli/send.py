@@ -36,6 +36,14 @@ def send(spec: str, endpoint: str, stream: str, channels: str | None, rate: floa
     A recording goes at the pace at which it was recorded. While the daemon is away, a microphone's sound is lost (and
     counted); a recording or a pipe waits, for ten seconds.
     """
+    stop = Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+
     from otolith.service.sending import form_of, open_for
     from otolith.service.sending import send as send_all
     from otolith.sources.source import Spec
@@ -44,12 +52,5 @@ def send(spec: str, endpoint: str, stream: str, channels: str | None, rate: floa
     logging.basicConfig(level=logging.INFO, format="otolith: %(message)s")
     form = form_of(channels.split(",") if channels else [], rate)
     source = open_for(Spec.parse(spec), form)
-    stop = Event()
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
     producer = Producer(endpoint, stream=stream, rate=source.rate, kind=form.kind, channels=form.width)
     send_all(source, producer, stop)

@@ -235,10 +235,11 @@ def _tell(outcome: Outcome, out: Path, console: Console) -> None:
     console.print(_engines(outcome))
     console.print(_splits(outcome.rows))
     for name, why in outcome.cast.skipped.items():
-        console.print(f"skipped: {name}: {why}", markup=False)
+        console.print(f"skipped: {name}: {why}", markup=False, soft_wrap=True)
     if outcome.given_up:
         console.print(f"{outcome.given_up} clips could not be spoken; run it again when the voices are mended")
-    console.print(f"{out}: {outcome.made} clips made, {outcome.kept} were there already", markup=False)
+    told = f"{out}: {outcome.made} clips made, {outcome.kept} were there already"
+    console.print(told, markup=False, soft_wrap=True)
     console.print(HONESTY, markup=False)
 
 
