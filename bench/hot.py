@@ -1,4 +1,4 @@
-"""The engine in a hot loop: CPU seconds for a second of sound, and the memory that a further stream takes.
+"""The engine alone in a hot loop: CPU seconds for a second of sound, and how much of it is the runtime's.
 
     python bench/hot.py [--model FILE ...] [--repeats 5] [--seconds 0.5] [--json]
 
@@ -14,8 +14,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,41 +22,14 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from models import SOUND, WORDS, make_gru_64
 
 from otolith.inference.engine import Engine, Seat
 from otolith.inference.model import Model
 from otolith.recordings import load_audio
 
-ROOT = Path(__file__).parent.parent
-WORDS = ROOT / "exported_models" / "words.onnx"
-SOUND = ROOT / "examples" / "demo" / "words.flac"
 STREAMS = (1, 8, 64, 512, 2000)
 FRAMES_PER_STEP = (1, 4)
-GRU_64 = """
-name = "gru-64"
-task = "tag"
-[data]
-kind = "audio"
-path = "clips"
-name = "none"
-licence = "none"
-attribution = "none"
-labels = ["yes", "no"]
-background = "_background_"
-[frontend]
-type = "mfcc"
-sample_rate = 16000
-[network]
-layers = 1
-hidden = 64
-[streams]
-type = "clips"
-[training]
-batch = 1
-epochs = 1
-steps_per_epoch = 1
-chunk_frames = 50
-"""
 
 
 class Microphones:
@@ -105,21 +76,6 @@ def runtime_alone(model: Model, streams: int, frames: int) -> Callable[[], None]
     return step
 
 
-def memory(model_file: str) -> dict[str, float]:
-    """Resident megabytes with 1, 100 and 1,000 streams, each in a process of its own."""
-    code = (
-        "import sys, psutil; sys.path.insert(0, sys.argv[3]); from hot import Microphones, Model\n"
-        "heard = Microphones(Model.open(sys.argv[1]), int(sys.argv[2]), 4)\n"
-        "[heard.hear() for _ in range(20)]; print(psutil.Process().memory_info().rss / 1e6)"
-    )
-    folder = str(Path(__file__).parent)
-    figures = {}
-    for streams in (1, 100, 1000):
-        command = [sys.executable, "-c", code, model_file, str(streams), folder]
-        figures[str(streams)] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return figures
-
-
 def measure(model: Model, repeats: int, seconds: float) -> list[dict[str, object]]:
     """A row for each number of streams and frames a call; repeats are interleaved."""
     grid = [(streams, frames) for streams in STREAMS for frames in FRAMES_PER_STEP]
@@ -147,22 +103,6 @@ def measure(model: Model, repeats: int, seconds: float) -> list[dict[str, object
     return rows
 
 
-def make_gru_64(folder: Path) -> Path:
-    """A model file of the size that the figures of other programs were compared with."""
-    import torch
-
-    from otolith_training.network.cards import make_card
-    from otolith_training.network.export import export
-    from otolith_training.network.network import make_network
-    from otolith_training.recipe_file import parse_recipe
-
-    torch.manual_seed(0)
-    recipe = parse_recipe(GRU_64, "gru-64")
-    path = folder / "gru-64.onnx"
-    export(make_network(recipe), make_card(recipe, GRU_64), [], path)
-    return path
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", action="append", type=Path)
@@ -173,10 +113,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for file in arguments.model or [WORDS, make_gru_64(Path(folder))]:
             model = Model.open(file)
-            rows, resident = measure(model, arguments.repeats, arguments.seconds), memory(str(file))
+            rows = measure(model, arguments.repeats, arguments.seconds)
             if arguments.json:
                 machine = platform.processor() or platform.machine()
-                print(json.dumps({"machine": machine, "model": model.identity, "hot": rows, "resident_mb": resident}))
+                print(json.dumps({"machine": machine, "model": model.identity, "hot": rows}))
                 continue
             print(f"{model.identity}: CPU s for a second of sound")
             for row in rows:
@@ -184,10 +124,6 @@ def main() -> None:
                     "{streams:5} x {frames}   median {median:.6f}   from {min:.6f} to {max:.6f}   "
                     "runtime alone {runtime_alone:.6f}".format(**row)
                 )
-            kb = (resident["1000"] - resident["1"]) * 1000 / 999
-            print(
-                "resident MB:", ", ".join(f"{n} streams {mb:.1f}" for n, mb in resident.items()), f"({kb:.1f} kB each)"
-            )
 
 
 if __name__ == "__main__":
