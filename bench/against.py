@@ -2,8 +2,8 @@
 
     python bench/against.py [--rounds 5] [--seconds 0.5] [--streams 1 8 64 512] [--peers NAME ...] [--out DIR]
 
-Everyone hears the same recording as int16 bytes, on the same core; each measurement is a process of its own, and in each
-round their order is drawn anew. What it does and does not say is told in docs/benchmarks.md.
+Everyone hears the same recording as int16 bytes, on the same core; each measurement is a process of its own, and in
+each round their order is drawn anew. What it does and does not say is told in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from contestants import PEERS, Contestant, prepare
 from machine import cores
-from report import RESULTS, Figure, Lines, plot, table, write
+from report import RESULTS, Figure, Lines, counted, plot, table, write
 
 ALIKE = "otolith GRU 64"  # of the size of the peers' networks
 Costs = dict[str, dict[int, list[float]]]  # by contestant and streams, a figure a round
@@ -59,7 +59,7 @@ def ratios(costs: Costs, name: str, other: str) -> dict[int, Figure]:
 
 def tables(costs: Costs, told: Told, streams: list[int]) -> str:
     """Costs, then what we cost as a multiple of everyone else."""
-    head = ["CPU s a second of sound", "version", "chunk", *(f"{count} streams" for count in streams), ""]
+    head = ["CPU s a second of sound", "version", "chunk", *(counted(n, "stream") for n in streams), ""]
     rows = []
     for name, line in lines_of(costs).items():
         of = told[name]
@@ -71,7 +71,7 @@ def tables(costs: Costs, told: Told, streams: list[int]) -> str:
         for other in costs
         if name.startswith(ALIKE) and not other.startswith("otolith")
     ]
-    head_of_ratios = ["what costs", "as a multiple of", *(f"{count} streams" for count in streams)]
+    head_of_ratios = ["what costs", "as a multiple of", *(counted(n, "stream") for n in streams)]
     rows_of_ratios = [[name, other, *(line.get(n, "") for n in streams)] for name, other, line in compared]
     return table(head, rows) + "\n" + table(head_of_ratios, rows_of_ratios)
 

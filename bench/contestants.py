@@ -33,7 +33,7 @@ class Contestant:
     most: int = 1_000_000
 
     def run(self, core: int, streams: int, seconds: float) -> dict[str, Any]:
-        """What `peers/contest.py` tells, and `first_s`: from the process's start to its first answer, if `seconds` is 0.
+        """What `peers/contest.py` tells; with no `seconds`, `first_s` too: how long a process took to its first answer.
 
         Raises `SystemExit` where it fails, with its last line.
         """

@@ -22,8 +22,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from models import SOUND, WORDS, make_gru_64
 
+from models import SOUND, WORDS, make_gru_64
 from otolith.inference.engine import Engine, Seat
 from otolith.inference.model import Model
 from otolith.recordings import load_audio

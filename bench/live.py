@@ -16,10 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
+from machine import pinned
 from otolith import Subscriber
 
 ROOT = Path(__file__).parent.parent
@@ -28,26 +31,40 @@ RECORDING = ROOT / "examples" / "demo" / "words.flac"
 WARM_UP_S = 2.0
 
 
-def measure(seconds: float) -> dict[str, float]:
-    """One run of a daemon."""
+@contextmanager
+def daemon(core: int | None = None) -> Iterator[tuple[psutil.Process, float]]:
+    """A daemon that has made its first prediction, and how many seconds that took from its start."""
     with tempfile.TemporaryDirectory() as folder:
         endpoint = f"ipc://{folder}/publish.sock"
         command = [sys.executable, "-m", "otolith", "run", "--model", MODEL, "--source", f"recording:{RECORDING}"]
-        started = time.monotonic()
-        daemon = subprocess.Popen([*command, "--publish", endpoint], stderr=subprocess.DEVNULL)
+        command = [*command, "--publish", endpoint]
         with Subscriber(endpoint, kind="posteriors") as subscriber:
-            if subscriber.receive(30) is None:
-                raise SystemExit("the daemon published nothing within 30 s")
-            first_s = time.monotonic() - started
-        process = psutil.Process(daemon.pid)
+            started = time.monotonic()
+            process = subprocess.Popen(command if core is None else pinned(core, command), stderr=subprocess.DEVNULL)
+            try:
+                if subscriber.receive(30) is None:
+                    raise SystemExit("the daemon published nothing within 30 s")
+                yield psutil.Process(process.pid), time.monotonic() - started
+            finally:
+                process.terminate()
+                process.wait()
+
+
+def first_prediction_s(core: int) -> float:
+    """Seconds from a daemon's start, on one core, to its first prediction at a subscriber."""
+    with daemon(core) as (_, first_s):
+        return first_s
+
+
+def measure(seconds: float) -> dict[str, float]:
+    """One run of a daemon."""
+    with daemon() as (process, first_s):
         time.sleep(WARM_UP_S)
         before, began = process.cpu_times(), time.monotonic()
         time.sleep(seconds)
         after, lasted = process.cpu_times(), time.monotonic() - began
         cpu_s = after.user + after.system - before.user - before.system
         resident_mb = process.memory_info().rss / 1e6
-        daemon.terminate()
-        daemon.wait()
     return {"first_prediction_s": first_s, "resident_mb": resident_mb, "cpu_percent_of_a_core": 100 * cpu_s / lasted}
 
 

@@ -14,6 +14,8 @@ import zmq
 
 from otolith.inference.runtime import version
 
+CORES = sorted(os.sched_getaffinity(0))  # as they were given to us: whoever pins himself sees fewer later
+LOAD_BEFORE = round(os.getloadavg()[0], 2)
 QUIET = {"OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
 
@@ -22,8 +24,8 @@ def describe() -> dict[str, object]:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_before": round(os.getloadavg()[0], 2),
+        "cores": len(CORES),
+        "load_before": LOAD_BEFORE,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "onnxruntime": version(),
@@ -47,8 +49,7 @@ def pinned(core: int, command: Iterable[str | Path]) -> list[str]:
 
 def cores() -> tuple[int, int]:
     """The core that is measured and the one for all others: the last two, as most interrupts go to the first."""
-    mine = sorted(os.sched_getaffinity(0))
-    return mine[-1], mine[-2] if len(mine) > 1 else mine[-1]
+    return CORES[-1], CORES[-2] if len(CORES) > 1 else CORES[-1]
 
 
 def allow_many_files() -> None:

@@ -1,4 +1,4 @@
-"""What is measured on: the sound, the words that ship, and a model of the size that others' figures were compared with."""
+"""What is measured on: a sound, the words that ship, and a model as large as the peers' networks."""
 
 from __future__ import annotations
 

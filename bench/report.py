@@ -36,6 +36,11 @@ class Figure:
 Lines = Mapping[str, Mapping[float, Figure]]  # by name: what was varied -> what it gave
 
 
+def counted(number: int, what: str) -> str:
+    """`1 stream`, `8 streams`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
