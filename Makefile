@@ -1,10 +1,10 @@
-# make demo · make test · make check · make bench (docs/ tells of each)
+# make demo · make test · make check · make bench (docs/ tells of each; docs/benchmarks.md of the last)
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test check build bench clean
+.PHONY: demo test check build clean bench bench-hot bench-paced bench-start bench-publish bench-calls
 
 demo: .venv/.base
 	$(BIN)/python examples/demo/demo.py
@@ -29,9 +29,22 @@ build: .venv/.all
 	$(PIP) install --constraint constraints.txt --editable '.[training,dev]'
 	touch $@
 
-bench: .venv/.all
-	$(BIN)/python bench/live.py
-	$(BIN)/python bench/hot.py
+bench: bench-hot bench-paced bench-start bench-publish bench-calls
+
+bench-hot: .venv/.all
+	$(BIN)/python bench/against.py
+
+bench-paced: .venv/.all
+	$(BIN)/python bench/paced.py --largest
+
+bench-start: .venv/.all
+	$(BIN)/python bench/start.py
+
+bench-publish: .venv/.all
+	$(BIN)/python bench/publish.py
+
+bench-calls: .venv/.all
+	$(BIN)/python bench/calls.py
 
 clean:
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv bench/.venvs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -99,9 +99,7 @@ def compare(subscribers: list[int], rounds: int, seconds: float) -> dict[str, di
         for count in order:
             taken[count].append(measure(count, seconds))
     return {
-        quantity: {
-            count: Figure.of(run[quantity] for run in runs) for count, runs in taken.items() if quantity in runs[0]
-        }
+        quantity: {n: Figure.of(run[quantity] for run in runs) for n, runs in taken.items() if quantity in runs[0]}
         for quantity in QUANTITIES
     }
 
