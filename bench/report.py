@@ -55,17 +55,20 @@ def plot(path: Path, lines: Lines, across: str, up: str) -> None:
     mpl.rcParams["svg.hashsalt"] = "otolith"  # the same figures make the same file
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(10, 5), layout="constrained")
+    axes.set_prop_cycle(color=pyplot.get_cmap("tab20").colors[::2] + pyplot.get_cmap("tab20").colors[1::2])
     for name, line in lines.items():
         medians = [each.median for each in line.values()]
         below = [each.median - each.least for each in line.values()]
         above = [each.most - each.median for each in line.values()]
-        ours = name.startswith("otolith")
-        width = 2.2 if ours else 1.1
+        width = 2.4 if name.startswith("otolith") else 1.2
         axes.errorbar(list(line), medians, [below, above], label=name, marker="o", lw=width, ms=4, capsize=2)
     axes.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
+    ticks = sorted({at for line in lines.values() for at in line})
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 
