@@ -41,7 +41,10 @@ def settings(endpoint: str, ingest: str, tmp_path: Path, tiny_audio_file: Path) 
 @pytest.fixture
 def producers(ingest: str) -> Iterator[list[Producer]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(Producer(ingest, stream=name, rate=16000)) for name in NAMES]
+        producers = [Producer(ingest, stream=name, rate=16000) for name in NAMES]
+        for producer in producers:
+            stack.callback(producer.close, linger_s=0)  # by then, nobody is there to say goodbye to
+        yield producers
 
 
 def children_of(pid: int) -> list[int]:

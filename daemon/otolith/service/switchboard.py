@@ -77,6 +77,7 @@ class Switchboard:
             self.close()
             raise
         self.endpoint = self._publisher.endpoint
+        self.doors = [door.endpoint for door in self._doors]
 
     def connect(self, number: int) -> Line:
         """A fresh line for a worker's next life; what waited in the old one is lost, and will be told."""
@@ -167,17 +168,15 @@ class Switchboard:
                 return
             self._publisher.send(topic, payload)
             name = topic[len(TOPIC_ROOT) : topic.rindex(b"/")]
-            place = self._places.get(name)
-            if place is not None:
-                place.standing = standing
-            elif standing:
+            if standing.endswith(b" "):
                 self._own[name] = standing
+            elif place := self._places.get(name):
+                place.standing = standing
 
     def _told_ns(self, number: int) -> dict[str, int]:
         """Until when each stream that a worker opens itself was told of."""
-        own = {name: Standing.decode(standing) for name, standing in self._own.items()}
-        workers = len(self.lines)
-        return {name.decode(): at.seq for name, at in own.items() if not at.boot and worker_of(name, workers) == number}
+        theirs = {name: at for name, at in self._own.items() if worker_of(name, len(self.lines)) == number}
+        return {name.decode(): Standing.decode(at).seq for name, at in theirs.items()}
 
     def _sweep(self, now_s: float) -> None:
         """Forget streams that are over, and tell what was lost."""

@@ -19,6 +19,7 @@ from otolith.errors import OtolithError
 from otolith.settings import Settings
 from otolith.wire.line import Line
 
+STOPPED = 128 + signal.SIGTERM  # the exit code behind a signal: the sources have not ended, unlike behind 0
 PR_SET_PDEATHSIG = 1  # prctl(2): a signal for when the thread that started us has ended
 
 
@@ -38,17 +39,22 @@ def share_of(settings: Settings, streams: set[str]) -> Settings:
 
 
 def work(order: Order) -> None:
-    """Listen until the sources end or a signal comes."""
+    """Listen until the sources end, or a signal comes; then it exits with `STOPPED`."""
     from otolith.service.assemble import assemble  # here: by now, we die with the daemon
 
     daemon = assemble(order.settings, order.where, order.line)
 
+    code = 0
+
     def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal code
+        code = STOPPED
         daemon.stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     daemon.run()
+    sys.exit(code)
 
 
 def main() -> None:

@@ -28,7 +28,8 @@ from otolith.settings import Settings
 from otolith.wire.line import Line, worker_of
 
 LOOK_S = 0.05  # how often workers are looked after; blocks and messages are not waited for
-BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0)  # before each further start that has not led to frames
+STEADY_S = 10.0  # a shorter life is a failure
+BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0)  # behind each failure in a row; behind one more, the daemon ends
 STOP_S = 0.8
 IPC_NAME_BYTES = 40  # what our socket files' names may add to the folder's
 IPC_PATH_BYTES = 107
@@ -38,13 +39,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Worker:
-    """One worker, through all its lives. `failures` counts those that ended before anything was heard."""
+    """One worker, through all its lives. `failures` counts short ones in a row."""
 
     number: int
     settings: Settings
     notified: socket.socket
     process: subprocess.Popen[bytes] | None = None
-    start_at_s: float = 0.0
+    start_at_s: float = 0.0  # of this life, or of the next
     deaths: int = 0
     failures: int = 0
     is_ready: bool = False
@@ -57,8 +58,7 @@ class Worker:
             while True:
                 note = self.notified.recv(4096)
                 self.is_fed |= b"WATCHDOG=1" in note
-                if b"READY=1" in note:
-                    self.is_ready, self.failures = True, 0
+                self.is_ready |= b"READY=1" in note
 
 
 class Workers:
@@ -120,7 +120,8 @@ class Workers:
         if worker.is_over:
             return
         if worker.process is None:
-            if time.monotonic() >= worker.start_at_s:
+            if (now_s := time.monotonic()) >= worker.start_at_s:
+                worker.start_at_s = now_s
                 self._start(worker)
         elif (code := worker.process.poll()) is not None:
             worker.process = None
@@ -135,10 +136,10 @@ class Workers:
         if code == SettingsError.exit_code:
             raise SettingsError(f"{self._where}: {name} cannot work with these settings; its own words stand above")
         worker.deaths += 1
-        worker.failures += 1
+        worker.failures = 1 if time.monotonic() - worker.start_at_s > STEADY_S else worker.failures + 1
         if worker.failures > len(BACKOFF_S):
             raise OtolithError(
-                f"{name} died {worker.failures} times before it heard anything; its own words stand above"
+                f"{name} died {worker.failures} times, each within {STEADY_S:g} s; its own words stand above"
             )
         wait_s = BACKOFF_S[worker.failures - 1]
         worker.start_at_s = time.monotonic() + wait_s

@@ -30,6 +30,7 @@ class Standing:
     seq: int
 
     def encode(self) -> bytes:
+        """A few bytes; those of the daemon's own streams end with a space."""
         return f"{self.seq} {self.boot}".encode()
 
     @classmethod
@@ -56,7 +57,7 @@ class Line:
         return f"ipc://{self.folder}/messages"
 
     def blocks(self, door: int) -> str:
-        """Where a public door's blocks come from: `[sender, part, ..., standing]`; answers go back as `[sender, part, ...]`.
+        """Where a public door's blocks come from, `[sender, part, ..., standing]`; answers go back without the last.
 
         Each life has an address of its own, so that nothing for the dead is taken for the living.
         """
