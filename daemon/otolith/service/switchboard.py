@@ -90,9 +90,10 @@ class Switchboard:
         self._wires[number] = [self._wire(line.blocks(door)) for door in range(len(self._doors))]
         return line
 
-    def wait(self, timeout_s: float) -> None:
-        """Until something came, or the time is over."""
+    def wait(self, timeout_s: float) -> bool:
+        """Until something came, or the time is over; whether something came."""
         self._ready = {socket for socket, _ in self._poller.poll(max(0, round(timeout_s * 1000)))}
+        return bool(self._ready)
 
     def serve(self) -> None:
         """Hand on what came; never waits."""

@@ -28,6 +28,7 @@ from otolith.settings import Settings
 from otolith.wire.line import Line, worker_of
 
 LOOK_S = 0.05  # how often workers are looked after; blocks and messages are not waited for
+GATHER_S = 0.002  # behind a wake-up, for others to come: one costs as much as several blocks
 STEADY_S = 10.0  # a shorter life is a failure
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0)  # behind each failure in a row; behind one more, the daemon ends
 STOP_S = 0.8
@@ -85,7 +86,8 @@ class Workers:
                 self._report()
                 deadline_s = time.monotonic() + LOOK_S
                 while (left_s := deadline_s - time.monotonic()) > 0 and not self._is_stopping:
-                    self._board.wait(left_s)
+                    if self._board.wait(left_s):
+                        time.sleep(GATHER_S)
                     self._board.serve()
         finally:
             self._end()

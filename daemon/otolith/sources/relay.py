@@ -12,7 +12,7 @@ from otolith.wire.block import MAX_NAME_BYTES, Answer, Header, decode_block, enc
 from otolith.wire.datagram import SEQ_RANGE
 from otolith.wire.line import Standing
 
-HELD_BLOCKS = 1024
+HELD_BLOCKS = 1 << 14  # of all streams of one worker, at each end: a second of them, not of one
 HELD_ANSWERS = 1024
 
 
