@@ -24,7 +24,8 @@ def standing_after(ledger: Ledger, messages: list[Message]) -> Standing:
 
 def test_streams_belong_to_the_same_worker_in_every_run_and_spread_over_all() -> None:
     names = [f"kitchen-{number}".encode() for number in range(400)]
-    assert [worker_of(name, 4) for name in names[:5]] == [3, 1, 3, 1, 2]
+    assert [worker_of(name, 4) for name in names[:5]] == [2, 3, 1, 0, 2]
+    assert [worker_of(f"room-{number}".encode(), 2) for number in range(4)] == [1, 1, 0, 0]
     counts = np.bincount([worker_of(name, 4) for name in names], minlength=4)
     assert counts.min() > 70
 
