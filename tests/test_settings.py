@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from otolith.errors import SettingsError
 from otolith.settings import DEFAULT_INGEST, IngestSettings, Settings, read_settings, route_for, settings_for
 
 TEXT = """
@@ -59,3 +60,16 @@ def test_a_source_on_the_network_is_an_ingest_with_one_route() -> None:
     assert [(route.pattern, route.model) for route in settings.route] == [("*", "words.onnx")]
     named = settings_for("words.onnx", "zmq+ipc:///run/in.sock", None, "kitchen")
     assert route_for(named, "cellar") is None
+
+
+def test_a_pipe_has_no_place_among_workers(tmp_path: Path) -> None:
+    (tmp_path / "words.onnx").touch()
+    path = tmp_path / "otolith.toml"
+    path.write_text('workers = 2\n[[stream]]\nname = "kitchen"\nmodel = "words.onnx"\nsource = "pipe:"\n')
+    with pytest.raises(SettingsError, match=r'stream "kitchen": workers = 2.*set workers = 1'):
+        read_settings(path)
+    path.write_text(path.read_text().replace("pipe:", "microphone:"))
+    assert read_settings(path).workers == 2
+    path.write_text(path.read_text().replace("workers = 2", "workers = 0"))
+    with pytest.raises(SettingsError, match="workers"):
+        read_settings(path)

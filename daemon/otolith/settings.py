@@ -87,13 +87,17 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All a daemon needs to know."""
+    """All a daemon needs to know.
+
+    With more than one of `workers`, each is a process of its own that listens to its share of the streams.
+    """
 
     stream: Annotated[list[StreamSettings], Meta(max_length=10_000)] = []
     publish: str = DEFAULT_ENDPOINT
     ingest: IngestSettings | None = None
     route: Annotated[list[RouteSettings], Meta(max_length=1000)] = []
     engine: EngineSettings = EngineSettings()
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
 
 
 def read_settings(path: Path, publish: str | None = None) -> Settings:
@@ -137,6 +141,11 @@ def check_settings(settings: Settings, where: str) -> None:
         raise SettingsError(f'{where}: two streams are named "{twice[0]}"; give each its own name')
     if sum(stream.source.startswith("pipe:") for stream in settings.stream) > 1:
         raise SettingsError(f"{where}: two streams read pipe:; there is one standard input")
+    if settings.workers > 1 and (piped := [s.name for s in settings.stream if s.source.startswith("pipe:")]):
+        raise SettingsError(
+            f'{where}: stream "{piped[0]}": workers = {settings.workers}, and what a worker has read of pipe: would '
+            "die with it; set workers = 1, or send it to [ingest] with otolith send pipe:"
+        )
     for stream in settings.stream:
         if stream.source.startswith(INGEST_SCHEMES):
             raise SettingsError(

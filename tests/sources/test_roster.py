@@ -15,6 +15,7 @@ from otolith.sources import roster as at
 from otolith.sources.roster import Ended, Opened, Received, Roster
 from otolith.sources.source import LATE, Block
 from otolith.wire.block import Header, RefusedError
+from otolith.wire.line import Standing
 
 NOW_NS = 10**18
 WRAP = 1 << 32
@@ -28,10 +29,18 @@ class Driven:
         self.roster: Roster[str] = Roster(IngestSettings(**limits), lambda _opened: why_not)
         self.now_s = 100.0
 
-    def take(self, seq: int, length: int = 10, stream: str = "kitchen", wrap: int = 0, **changes: Any) -> bool:
+    def take(
+        self,
+        seq: int,
+        length: int = 10,
+        stream: str = "kitchen",
+        wrap: int = 0,
+        standing: Standing | None = None,
+        **changes: Any,
+    ) -> bool:
         samples = (np.arange(length) + seq).astype(np.int16)
         header = msgspec.structs.replace(HEADER, seq=seq, **changes)
-        return self.roster.take(stream, header, samples, "somewhere", self.now_s, NOW_NS, wrap)
+        return self.roster.take(stream, header, samples, "somewhere", self.now_s, NOW_NS, wrap, standing)
 
     def refusal(self, seq: int, *arguments: Any, **changes: Any) -> str:
         with pytest.raises(RefusedError) as refused:
@@ -224,3 +233,34 @@ def test_a_clock_that_is_set_back_is_noticed_once() -> None:
         driven.take(seq, time_ns=told_ns)
     assert [block.time_ns for block in driven.blocks()] == [NOW_NS - 100, NOW_NS, NOW_NS - 8000]
     assert driven.roster.faults["clock"] == 1
+
+
+@pytest.mark.parametrize(("standing", "seq", "wrap"), [(500, 800, 0), (WRAP - 100, 200, WRAP)])
+def test_a_stream_that_goes_on_from_a_dead_worker_declares_what_lies_between(
+    standing: int, seq: int, wrap: int
+) -> None:
+    driven = Driven()
+    assert driven.take(seq, wrap=wrap, standing=Standing("b", standing))
+    opened, received = driven.roster.arrivals()
+    assert isinstance(opened, Opened)
+    assert isinstance(received, Received)
+    assert (opened.boot, opened.seq) == ("b", standing)
+    assert [told(block) for block in received.blocks] == [(10, 300, at.DIED)]
+    driven.take(seq + 10, wrap=wrap)
+    driven.take(seq + 25, wrap=wrap)
+    assert [told(block) for block in driven.blocks()] == [(10, 0, ""), (10, 5, at.LOST)]
+
+
+@pytest.mark.parametrize("standing", [Standing("another", 500), Standing("b", 900), Standing("b", 0), None])
+def test_a_stream_that_does_not_go_on_from_there_has_lost_nothing(standing: Standing | None) -> None:
+    driven = Driven()
+    assert driven.take(500 if standing is None or standing.seq else 10_000, standing=standing)
+    assert [told(block) for block in driven.blocks()] == [(10, 0, "")]
+
+
+def test_streams_of_a_dead_worker_are_no_new_ones() -> None:
+    driven = Driven(max_streams_per_s=1)
+    for number in range(20):
+        assert driven.take(500, stream=f"kitchen-{number}", standing=Standing("b", 400))
+    assert driven.take(0, stream="new")
+    assert driven.refusal(0, 10, "newer") == "hurried"

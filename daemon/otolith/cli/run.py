@@ -6,11 +6,16 @@ import logging
 import signal
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from otolith.cli.spec import check_source
-from otolith.settings import DEFAULT_ENDPOINT
+from otolith.settings import DEFAULT_ENDPOINT, Settings
+
+if TYPE_CHECKING:
+    from otolith.service.assemble import Daemon
+    from otolith.service.workers import Workers
 
 
 @click.command(short_help="The daemon: listen and publish.")
@@ -38,7 +43,6 @@ def run(config: Path | None, model: str | None, source: str | None, publish: str
     if (config is None) != bool(model and source) or (config and (model or source or name)):
         raise click.UsageError("give either CONFIG, or both --model and --source")
 
-    from otolith.service.assemble import assemble
     from otolith.settings import read_settings, settings_for
 
     logging.basicConfig(level=logging.INFO, format="otolith: %(message)s")
@@ -46,12 +50,23 @@ def run(config: Path | None, model: str | None, source: str | None, publish: str
         settings, where = read_settings(config, publish), str(config)
     else:
         settings, where = settings_for(str(model), str(source), publish, name), "otolith run"
-    daemon = assemble(settings, where)
+    daemon = _open(settings, where)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        daemon.loop.stop()
+        daemon.stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    logging.getLogger("otolith").info("publishing on %s", daemon.publisher.endpoint)
+    logging.getLogger("otolith").info("publishing on %s", daemon.endpoint)
     daemon.run()
+
+
+def _open(settings: Settings, where: str) -> Daemon | Workers:
+    """The daemon as one process, or as several of which this one opens no model."""
+    if settings.workers == 1:
+        from otolith.service.assemble import assemble
+
+        return assemble(settings, where)
+    from otolith.service.workers import Workers
+
+    return Workers(settings, where)

@@ -21,11 +21,14 @@ from otolith.service.listener import Listener, check_rate
 from otolith.service.loop import Loop, MakeListener
 from otolith.settings import Listening, RouteSettings, Settings, StreamSettings, route_for, triggers_for
 from otolith.sinks.publisher import Publisher, check_endpoint
+from otolith.sinks.relay import Relay
 from otolith.sources.doors import check_door
 from otolith.sources.network import Ingest
 from otolith.sources.open import open_source
+from otolith.sources.resumed import resumed
 from otolith.sources.roster import Opened
 from otolith.sources.source import Source, Spec
+from otolith.wire.line import Ledger, Line
 from otolith.wire.scribe import Scribe
 
 log = logging.getLogger(__name__)
@@ -36,11 +39,20 @@ NAMES_KEPT = 10_000  # of streams from the network that went: one that comes bac
 
 @dataclass(slots=True)
 class Daemon:
-    """A loop, the publisher that outlives it, and where streams from the network come in."""
+    """A loop, the publisher that outlives it (a worker's relay), and where streams from the network come in."""
 
     loop: Loop
-    publisher: Publisher
+    publisher: Publisher | Relay
     ingest: Ingest | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Where messages go."""
+        return self.publisher.endpoint
+
+    def stop(self) -> None:
+        """End soon. Safe in a signal handler."""
+        self.loop.stop()
 
     def run(self) -> None:
         """Listen until the sources end or the loop is stopped; the last messages leave before it returns."""
@@ -51,10 +63,14 @@ class Daemon:
             self.publisher.close()
 
 
-def assemble(settings: Settings, where: str) -> Daemon:
-    """Everything opened, nothing running. Errors begin with `where` and name the stream."""
+def assemble(settings: Settings, where: str, line: Line | None = None) -> Daemon:
+    """Everything opened, nothing running. Errors begin with `where` and name the stream.
+
+    With a `line` it is a worker: its settings are its share, and the public endpoints are held at the line's other end.
+    """
     check_endpoint(settings.publish)
     boot = secrets.token_hex(8)
+    ledger = None if line is None else Ledger()
     models = open_models(settings)
     company = Company(settings.engine)
     opened: list[tuple[str, Source, MakeListener]] = []
@@ -67,16 +83,20 @@ def assemble(settings: Settings, where: str) -> Daemon:
         if source.rate != model.card.sample_rate and model.card.kind == "audio":
             log.info('stream "%s": resampling %g Hz to %g Hz', stream.name, source.rate, model.card.sample_rate)
         scribe = _scribe(boot, stream.name, model, stream)
+        if line is not None and ledger is not None:
+            ledger.open(stream.name, "", 0, model.card, source.rate, is_quiet=stream.posteriors_per_s <= 0)
+            source = resumed(source, line.told_ns.get(stream.name, 0))
         opened.append((stream.name, source, partial(_seat, company, model, triggers, source.rate, scribe)))
-    welcome = _welcome(settings, models, company, boot, where)
-    publisher = Publisher(settings.publish)
+    welcome = _welcome(settings, models, company, boot, where, ledger)
+    publisher = Publisher(settings.publish) if line is None or ledger is None else Relay(line, ledger)
     loop = Loop(company, [publisher])
     for name, source, make in opened:
         loop.listen(name, source, make)
     if settings.ingest is None:
         return Daemon(loop, publisher)
     try:
-        ingest = Ingest(settings.ingest, admission(settings, {path: model.card for path, model in models.items()}))
+        admit = admission(settings, {path: model.card for path, model in models.items()})
+        ingest = Ingest(settings.ingest, admit, line)
     except OtolithError:
         publisher.close()
         raise
@@ -85,7 +105,7 @@ def assemble(settings: Settings, where: str) -> Daemon:
 
 
 def _welcome(
-    settings: Settings, models: Mapping[str, Model], company: Company, boot: str, where: str
+    settings: Settings, models: Mapping[str, Model], company: Company, boot: str, where: str, ledger: Ledger | None
 ) -> Callable[[Opened], Listener]:
     """What makes a listener of a stream from the network that a route takes. Raises `SettingsError`."""
     triggers = {
@@ -100,7 +120,12 @@ def _welcome(
         scribe = scribes.pop(opened.stream, None) or _scribe(boot, opened.stream, model, route)
         scribes[opened.stream] = scribe
         if len(scribes) > NAMES_KEPT:
-            scribes.popitem(last=False)
+            gone, _ = scribes.popitem(last=False)
+            if ledger is not None:
+                ledger.close(gone)
+        if ledger is not None:
+            is_quiet = route.posteriors_per_s <= 0
+            ledger.open(opened.stream, opened.boot, opened.seq, model.card, opened.rate, is_quiet=is_quiet)
         return _seat(company, model, triggers[route.pattern], opened.rate, scribe)
 
     return welcome
@@ -124,6 +149,8 @@ def check_daemon(settings: Settings, where: str) -> list[str]:
     check_endpoint(settings.publish)
     models = open_models(settings)
     lines = [f"publishes on {settings.publish}"]
+    if settings.workers > 1:
+        lines.append(f"spreads its streams over {settings.workers} workers")
     for stream in settings.stream:
         at = f'{where}: stream "{stream.name}"'
         model = models[stream.model]

@@ -40,7 +40,11 @@ class Publisher:
 
     def take(self, message: Message) -> None:
         """Send `[topic, payload]`; never waits (XPUB drops for a subscriber that is full)."""
-        self._socket.send_multipart([topic_of(message), encode(message)], zmq.DONTWAIT)
+        self.send(topic_of(message), encode(message))
+
+    def send(self, topic: bytes, payload: bytes) -> None:
+        """As `take`, of a message that somebody else has written."""
+        self._socket.send_multipart([topic, payload], zmq.DONTWAIT)
 
     def close(self) -> None:
         """Let what is queued leave, for half a second at most."""

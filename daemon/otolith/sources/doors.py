@@ -28,8 +28,9 @@ from otolith.wire.block import (
     decode_block,
     encode_answer,
 )
-from otolith.wire.datagram import MAX_DATAGRAM_BYTES, SEQ_RANGE, decode_datagram
+from otolith.wire.datagram import MAX_DATAGRAM_BYTES, SEQ_RANGE, decode_datagram, name_in
 from otolith.wire.endpoint import bind, check_local, hold
+from otolith.wire.line import Standing
 
 ZMQ_PREFIX = "zmq+"
 MAX_MESSAGE_BYTES = 4 * MAX_BLOCK_BYTES  # ZeroMQ hangs up on a larger part; up to it we refuse, and tell why
@@ -57,11 +58,20 @@ class Door(Protocol):
     def drain(self, bound: int) -> Iterator[tuple[bytes, Sequence[bytes]]]:
         """What is there, up to `bound` pieces: sender, parts."""
 
+    def stream_of(self, parts: Sequence[bytes]) -> bytes:
+        """The name that stands there, unchecked; for whoever only hands the parts on."""
+
     def decode(self, sender: bytes, parts: Sequence[bytes]) -> tuple[str, Header, Samples]:
         """Raises `RefusedError`."""
 
+    def standing(self, parts: Sequence[bytes]) -> Standing | None:
+        """How far the stream had come before it was handed to us, where somebody knows."""
+
     def answer(self, sender: bytes, stream: bytes, answer: Answer) -> None:
         """Tell a sender, if it can be told without waiting."""
+
+    def pass_on(self, sender: bytes, parts: Sequence[bytes]) -> None:
+        """Send somebody else's answer."""
 
     def close(self) -> None:
         """Let go of the endpoint."""
@@ -112,12 +122,21 @@ class ZmqDoor:
                     parts.append(part.bytes)
             yield sender, parts
 
+    def stream_of(self, parts: Sequence[bytes]) -> bytes:
+        return parts[0] if parts else b""
+
     def decode(self, sender: bytes, parts: Sequence[bytes]) -> tuple[str, Header, Samples]:  # noqa: ARG002
         return decode_block(parts)
 
+    def standing(self, parts: Sequence[bytes]) -> Standing | None:  # noqa: ARG002
+        return None
+
     def answer(self, sender: bytes, stream: bytes, answer: Answer) -> None:
+        self.pass_on(sender, [stream[:MAX_NAME_BYTES], encode_answer(answer)])
+
+    def pass_on(self, sender: bytes, parts: Sequence[bytes]) -> None:
         try:
-            self.waitable.send_multipart([sender, stream[:MAX_NAME_BYTES], encode_answer(answer)], zmq.NOBLOCK)
+            self.waitable.send_multipart([sender, *parts], zmq.NOBLOCK)
         except zmq.ZMQError:  # it has gone, or reads no answers
             return
 
@@ -138,10 +157,9 @@ class UdpDoor:
 
     def __init__(self, endpoint: str, allow: Sequence[str], faults: Counter[str]) -> None:
         host, port = udp_address(endpoint)
-        self._allow = allowed_networks(allow, f"ingest {endpoint}")
+        self._allowed = Allowed(allow, f"ingest {endpoint}")
         self._faults = faults
         self._dropped = 0
-        self._is_allowed = lru_cache(maxsize=4096)(self._find_allowed)
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DATAGRAM_BYTES)
@@ -168,13 +186,19 @@ class UdpDoor:
                     self._count_dropped(struct.unpack("=I", value)[0])
             yield f"{address[0]}|{address[1]}".encode(), (data,)
 
+    def stream_of(self, parts: Sequence[bytes]) -> bytes:
+        return name_in(parts[0])
+
     def decode(self, sender: bytes, parts: Sequence[bytes]) -> tuple[str, Header, Samples]:
-        host = sender.decode()
-        if not self._is_allowed(host.partition("|")[0]):
-            raise RefusedError("foreign", f"{host}: not of a network in allow")
-        return decode_datagram(parts[0], host)
+        return decode_allowed(sender, parts[0], self._allowed)
+
+    def standing(self, parts: Sequence[bytes]) -> Standing | None:  # noqa: ARG002
+        return None
 
     def answer(self, sender: bytes, stream: bytes, answer: Answer) -> None:
+        pass
+
+    def pass_on(self, sender: bytes, parts: Sequence[bytes]) -> None:
         pass
 
     def close(self) -> None:
@@ -184,9 +208,32 @@ class UdpDoor:
         self._faults["kernel"] += (dropped - self._dropped) % (1 << 32)
         self._dropped = dropped
 
-    def _find_allowed(self, host: str) -> bool:
+
+class Allowed:
+    """Whose datagrams are taken: those of our own machine and of the networks in `allow`. Raises `SettingsError`."""
+
+    def __init__(self, allow: Sequence[str], where: str) -> None:
+        self._networks = allowed_networks(allow, where)
+        self.has = lru_cache(maxsize=4096)(self._find)
+
+    def _find(self, host: str) -> bool:
         address = ipaddress.ip_address(host.partition("%")[0])
-        return address.is_loopback or any(address in network for network in self._allow)
+        return address.is_loopback or any(address in network for network in self._networks)
+
+
+def decode_allowed(sender: bytes, data: bytes, allowed: Allowed) -> tuple[str, Header, Samples]:
+    """A datagram of somebody who may send; `sender` is `address|port`. Raises `RefusedError`."""
+    host = sender.decode()
+    if not allowed.has(host.partition("|")[0]):
+        raise RefusedError("foreign", f"{host}: not of a network in allow")
+    return decode_datagram(data, host)
+
+
+def open_door(
+    endpoint: str, allow: Sequence[str], context: zmq.Context[zmq.Socket[bytes]], faults: Counter[str]
+) -> Door:
+    """A public endpoint, bound. Raises `WireError` where it cannot be."""
+    return UdpDoor(endpoint, allow, faults) if endpoint.startswith("udp://") else ZmqDoor(endpoint, context)
 
 
 def check_door(endpoint: str, allow: Sequence[str]) -> None:

@@ -15,9 +15,11 @@ from typing import Self
 import zmq
 
 from otolith.settings import IngestSettings
-from otolith.sources.doors import Door, UdpDoor, ZmqDoor, check_door
+from otolith.sources.doors import Door, check_door, open_door
+from otolith.sources.relay import RelayDoor
 from otolith.sources.roster import Admit, Arrival, Opened, Roster
 from otolith.wire.block import MAX_NAME_BYTES, PASSING, Answer, RefusedError
+from otolith.wire.line import Line
 
 BLOCKS_A_WAKE = 4096  # by each door: a flood takes so much of one wake-up, and not more
 TOLD_A_SECOND = 1024  # refusals and the like: who floods us is not answered in kind
@@ -32,10 +34,11 @@ class Ingest:
 
     `admit` says why a stream that would open cannot be served, or nothing; its producer is told. `faults` counts, by
     reason: what was refused (`otolith.wire.block.REASONS`), capture times that could not be true (`clock`), blocks lost
-    to a limit on bytes (`behind`) and datagrams lost in the kernel (`kernel`).
+    to a limit on bytes (`behind`) and datagrams lost in the kernel (`kernel`). With a `line` this is a worker's: what
+    comes to the endpoints, which the daemon has bound, is taken from there.
     """
 
-    def __init__(self, settings: IngestSettings, admit: Admit = _admit_all) -> None:
+    def __init__(self, settings: IngestSettings, admit: Admit = _admit_all, line: Line | None = None) -> None:
         for endpoint in settings.bind:
             check_door(endpoint, settings.allow)
         self._roster: Roster[tuple[Door, bytes]] = Roster(settings, admit)
@@ -46,8 +49,12 @@ class Ingest:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            for endpoint in settings.bind:
-                self._doors.append(self._open(endpoint, settings))
+            for number, endpoint in enumerate(settings.bind):
+                if line is None:
+                    door = open_door(endpoint, settings.allow, self._context, self.faults)
+                else:
+                    door = RelayDoor(endpoint, line.blocks(number), settings.allow, self._context)
+                self._doors.append(door)
         except BaseException:
             self.close()
             raise
@@ -100,15 +107,11 @@ class Ingest:
             os.close(self._wake)
             self._wake = -1
 
-    def _open(self, endpoint: str, settings: IngestSettings) -> Door:
-        if endpoint.startswith("udp://"):
-            return UdpDoor(endpoint, settings.allow, self.faults)
-        return ZmqDoor(endpoint, self._context)
-
     def _take(self, door: Door, sender: bytes, parts: Sequence[bytes], now_s: float, now_ns: int) -> None:
         try:
             stream, header, samples = door.decode(sender, parts)
-            is_new = self._roster.take(stream, header, samples, (door, sender), now_s, now_ns, door.wrap)
+            standing = door.standing(parts)
+            is_new = self._roster.take(stream, header, samples, (door, sender), now_s, now_ns, door.wrap, standing)
         except RefusedError as refusal:
             self.faults[refusal.reason] += 1
             reason, is_passing = refusal.reason, refusal.reason in PASSING

@@ -14,11 +14,13 @@ from otolith.inference.framing import Samples
 from otolith.settings import IngestSettings
 from otolith.sources.source import LATE, Block
 from otolith.wire.block import Header, Kind, RefusedError
+from otolith.wire.line import Standing
 
 GOODBYE = "the producer said goodbye"
 BEGAN_AGAIN = "the producer began again"
 TAKEN_OVER = "another producer took the name over"
 LOST = "lost on the way"
+DIED = "the worker died"
 
 TAKEOVER_S = 1.0  # a name is another producer's to take when nothing came of it for so long
 BACK_S = 2.0  # a block that lies further back is no late one: its producer began again from 0
@@ -30,12 +32,17 @@ BLOCK_BYTES = 256  # what a block costs beside its samples, or a flood of empty 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A stream appeared: what its first block says of it. `rate` is in Hz; sound is mono by now."""
+    """A stream appeared: what its first block says of it. `rate` is in Hz; sound is mono by now.
+
+    It begins at `seq` of its producer's run `boot`; what is missing from there on is told with its blocks.
+    """
 
     stream: str
     kind: Kind
     rate: float
     channels: int
+    boot: str = field(default="", compare=False)
+    seq: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,23 +94,35 @@ class Roster(Generic[Origin]):
         self.faults: Counter[str] = Counter()
 
     def take(
-        self, stream: str, header: Header, samples: Samples, origin: Origin, now_s: float, now_ns: int, wrap: int = 0
+        self,
+        stream: str,
+        header: Header,
+        samples: Samples,
+        origin: Origin,
+        now_s: float,
+        now_ns: int,
+        wrap: int = 0,
+        standing: Standing | None = None,
     ) -> bool:
         """Take one block of a stream; whether it opened it. Raises `RefusedError`, and nothing is changed.
 
-        `now_s` is monotonic, `now_ns` UTC; `seq` counts modulo `wrap`, where there is one.
+        `now_s` is monotonic, `now_ns` UTC; `seq` counts modulo `wrap`, where there is one. `standing` is how far the
+        stream had come in a worker that died: a stream that goes on from there is no new one, and what lies between is
+        missing.
         """
         entry = self._streams.get(stream)
         anew = "" if entry is None else self._begins_again(entry, header, now_s, wrap)
         lost = 0 if entry is None or anew else self._missing(entry, header, wrap)
-        is_new = entry is None or bool(anew)
+        is_new, reason = entry is None or bool(anew), LOST
         if entry is None or anew:
-            entry = self._open(stream, header, origin, now_s, anew)
+            is_back = self._goes_on(standing, header, wrap)
+            entry = self._open(stream, header, origin, now_s, anew, standing.seq if standing and is_back else None)
+            lost, reason = _step(entry, header, wrap), DIED
         entry.origin, entry.heard_s = origin, now_s
         entry.expected += lost + len(samples)
         self._streams.move_to_end(stream)
         if lost or len(samples):
-            self._hold(entry, Block(samples, self._time_ns(entry, header, now_ns), lost, LOST if lost else ""))
+            self._hold(entry, Block(samples, self._time_ns(entry, header, now_ns), lost, reason if lost else ""))
         if header.end:
             self._end(entry, GOODBYE)
         return is_new
@@ -146,9 +165,18 @@ class Roster(Generic[Origin]):
             if now_s - entry.heard_s < TAKEOVER_S:
                 raise RefusedError("taken", f"another producer is sending {stream!r}; choose another name")
             return TAKEN_OVER
-        step = _step(entry, header, wrap)
-        is_near = -BACK_S * rate <= step <= max(AHEAD_S, self._limits.silence_s) * rate
+        is_near = -BACK_S * rate <= _step(entry, header, wrap) <= self._ahead_s * rate
         return "" if is_near else BEGAN_AGAIN
+
+    def _goes_on(self, standing: Standing | None, header: Header, wrap: int) -> bool:
+        """Whether a stream's first block here goes on from where a dead worker left it."""
+        if standing is None or standing.boot != header.boot:
+            return False
+        return 0 <= _apart(header.seq, standing.seq, wrap) <= self._ahead_s * header.rate
+
+    @property
+    def _ahead_s(self) -> float:
+        return max(AHEAD_S, self._limits.silence_s)
 
     def _missing(self, entry: _Entry[Origin], header: Header, wrap: int) -> int:
         """How many samples are missing before a block that goes on. Raises `RefusedError`."""
@@ -164,24 +192,33 @@ class Roster(Generic[Origin]):
             raise RefusedError("late", f"came {-step} samples behind what was there already")
         return step
 
-    def _open(self, stream: str, header: Header, origin: Origin, now_s: float, anew: str) -> _Entry[Origin]:
+    def _open(
+        self, stream: str, header: Header, origin: Origin, now_s: float, anew: str, back_at: int | None
+    ) -> _Entry[Origin]:
         """A place for a new stream; the one that began `anew` under its name ends. Raises `RefusedError`."""
         limits = self._limits
-        opened = Opened(stream, header.kind, header.rate, header.channels)
+        seq = header.seq if back_at is None else back_at
+        opened = Opened(stream, header.kind, header.rate, header.channels, header.boot, seq)
         if why := self._admit(opened):
             raise RefusedError("unrouted", why)
         if not anew and len(self._streams) >= limits.max_streams:
             raise RefusedError("crowded", f"there are {limits.max_streams} streams already (max_streams)")
-        earned = (now_s - self._counted_s) * limits.max_streams_per_s
-        self._may_open, self._counted_s = min(self._burst, self._may_open + earned), now_s
-        if self._may_open < 1:
-            raise RefusedError("hurried", f"over {limits.max_streams_per_s:g} new streams a second; try again")
-        self._may_open -= 1
+        if back_at is None:
+            self._count_new(now_s)
         if anew:
             self._end(self._streams[stream], anew)
         self._arrivals.append(opened)
-        entry = self._streams[stream] = _Entry(opened, header.boot, header.seq, origin)
+        entry = self._streams[stream] = _Entry(opened, header.boot, seq, origin)
         return entry
+
+    def _count_new(self, now_s: float) -> None:
+        """One more new stream. Raises `RefusedError` where there were too many of late."""
+        limit = self._limits.max_streams_per_s
+        earned = (now_s - self._counted_s) * limit
+        self._may_open, self._counted_s = min(self._burst, self._may_open + earned), now_s
+        if self._may_open < 1:
+            raise RefusedError("hurried", f"over {limit:g} new streams a second; try again")
+        self._may_open -= 1
 
     def _end(self, entry: _Entry[Origin], reason: str) -> None:
         self._bytes -= entry.bytes
@@ -236,6 +273,11 @@ class Roster(Generic[Origin]):
 
 
 def _step(entry: _Entry[Origin], header: Header, wrap: int) -> int:
-    """How far a block lies ahead of where its stream should go on; the nearer way around where seq wraps."""
-    step = header.seq - entry.expected
+    """How far a block lies ahead of where its stream should go on."""
+    return _apart(header.seq, entry.expected, wrap)
+
+
+def _apart(seq: int, expected: int, wrap: int) -> int:
+    """`seq` less `expected`; the nearer way around where it wraps."""
+    step = seq - expected
     return (step + wrap // 2) % wrap - wrap // 2 if wrap else step

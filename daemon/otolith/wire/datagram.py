@@ -16,6 +16,7 @@ from otolith.wire.block import Format, Header, Kind, RefusedError, decode_name, 
 MAGIC = b"OTO"
 VERSION = 1
 HEADER = struct.Struct("<3sBBBBBII")  # magic, version, layout, flags, channels, name's bytes, seq, rate in mHz
+NAME_LENGTH_AT = 7
 LAYOUTS: dict[int, tuple[Kind, Format]] = {1: ("audio", "s16le"), 2: ("audio", "f32le"), 3: ("sensor", "f32le")}
 END = 0x01
 SEQ_RANGE = 1 << 32  # seq counts samples and begins again from 0 behind this
@@ -30,6 +31,11 @@ def encode_datagram(stream: str, header: Header, samples: NDArray[np.generic]) -
     flags = END if header.end else 0
     fields = (layout, flags, header.channels, len(name), header.seq % SEQ_RANGE, round(header.rate * 1000))
     return HEADER.pack(MAGIC, VERSION, *fields) + name + samples.tobytes()
+
+
+def name_in(data: bytes) -> bytes:
+    """The bytes where the stream's name stands, unchecked; none where the datagram is too short to say."""
+    return data[HEADER.size : HEADER.size + data[NAME_LENGTH_AT]] if len(data) >= HEADER.size else b""
 
 
 def decode_datagram(data: bytes, sender: str) -> tuple[str, Header, Samples]:

@@ -1,0 +1,75 @@
+"""A worker: the daemon's loop as a process of its own, for a share of the streams.
+
+Only `otolith run` starts it, and it dies with that, whatever ends it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from otolith.errors import OtolithError
+from otolith.settings import Settings
+from otolith.wire.line import Line
+
+STOPPED = 128 + signal.SIGTERM  # the exit code behind a signal: the sources have not ended, unlike behind 0
+PR_SET_PDEATHSIG = 1  # prctl(2): a signal for when the thread that started us has ended
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a worker is told: its share of the settings, and its line."""
+
+    settings: Settings
+    where: str
+    line: Line
+    daemon: int  # its process
+
+
+def share_of(settings: Settings, streams: set[str]) -> Settings:
+    """The settings of one worker: the `streams` that it opens itself, and all routes."""
+    own = [stream for stream in settings.stream if stream.name in streams]
+    return msgspec.structs.replace(settings, stream=own, workers=1)
+
+
+def work(order: Order) -> None:
+    """Listen until the sources end, or a signal comes; then it exits with `STOPPED`."""
+    from otolith.service.assemble import assemble  # here: by now, we die with the daemon
+
+    daemon = assemble(order.settings, order.where, order.line)
+
+    code = 0
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal code
+        code = STOPPED
+        daemon.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    daemon.run()
+    sys.exit(code)
+
+
+def main() -> None:
+    """`python -m otolith.service.worker ORDER`."""
+    order = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Order)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != order.daemon:
+        sys.exit(1)  # it ended before we asked
+    logging.basicConfig(level=logging.INFO, format=f"otolith: worker {order.line.worker + 1}: %(message)s")
+    try:
+        work(order)
+    except OtolithError as error:
+        print(f"otolith: worker {order.line.worker + 1}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Workers: a daemon as several processes. Here they are started, watched, started again, and ended.
+
+The daemon itself opens no model: it holds the public addresses (`Switchboard`) and speaks with systemd for all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from otolith.errors import OtolithError, SettingsError
+from otolith.service.switchboard import Switchboard
+from otolith.service.systemd import notify
+from otolith.service.worker import Order, share_of
+from otolith.settings import Settings
+from otolith.wire.line import Line, worker_of
+
+LOOK_S = 0.05  # how often workers are looked after; blocks and messages are not waited for
+GATHER_S = 0.002  # behind a wake-up, for others to come: one costs as much as several blocks
+STEADY_S = 10.0  # a shorter life is a failure
+BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0)  # behind each failure in a row; behind one more, the daemon ends
+STOP_S = 0.8
+IPC_NAME_BYTES = 40  # what our socket files' names may add to the folder's
+IPC_PATH_BYTES = 107
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker, through all its lives. `failures` counts short ones in a row."""
+
+    number: int
+    settings: Settings
+    notified: socket.socket
+    process: subprocess.Popen[bytes] | None = None
+    start_at_s: float = 0.0  # of this life, or of the next
+    deaths: int = 0
+    failures: int = 0
+    is_ready: bool = False
+    is_fed: bool = False
+    is_over: bool = False
+
+    def read_notes(self) -> None:
+        """What it would tell systemd."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                note = self.notified.recv(4096)
+                self.is_fed |= b"WATCHDOG=1" in note
+                self.is_ready |= b"READY=1" in note
+
+
+class Workers:
+    """`settings.workers` processes behind one switchboard. Raises as a `Publisher` and an `Ingest` would."""
+
+    def __init__(self, settings: Settings, where: str) -> None:
+        self._where = where
+        self._is_stopping = self._is_ready = False
+        self._folder = private_folder()
+        try:
+            self._board = Switchboard(settings, self._folder)
+            self.endpoint = self._board.endpoint
+            self._workers = [self._hire(settings, line) for line in self._board.lines]
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+
+    def run(self) -> None:
+        """Until all workers' sources have ended, or the daemon is stopped. Raises what ended a worker for good."""
+        try:
+            while not self._is_stopping and not all(worker.is_over for worker in self._workers):
+                for worker in self._workers:
+                    self._look_after(worker)
+                self._report()
+                deadline_s = time.monotonic() + LOOK_S
+                while (left_s := deadline_s - time.monotonic()) > 0 and not self._is_stopping:
+                    if self._board.wait(left_s):
+                        time.sleep(GATHER_S)
+                    self._board.serve()
+        finally:
+            self._end()
+
+    def stop(self) -> None:
+        """End soon, with everybody's last words. Safe in a signal handler."""
+        self._is_stopping = True
+
+    def _hire(self, settings: Settings, line: Line) -> Worker:
+        names = {stream.name for stream in settings.stream}
+        own = {name for name in names if worker_of(name.encode(), settings.workers) == line.worker}
+        notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        notified.bind(str(line.notify))
+        share = share_of(settings, own)
+        return Worker(line.worker, share, notified, is_over=not own and settings.ingest is None)
+
+    def _start(self, worker: Worker) -> None:
+        """Begin a life. By the main thread: a worker dies with the thread that started it."""
+        line = self._board.connect(worker.number)
+        order = Path(self._folder) / f"{worker.number}.order"
+        order.write_bytes(msgspec.json.encode(Order(worker.settings, self._where, line, os.getpid())))
+        worker.is_ready = worker.is_fed = False
+        worker.process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
+            [sys.executable, "-P", "-m", "otolith.service.worker", str(order)],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "NOTIFY_SOCKET": str(line.notify)},
+        )
+
+    def _look_after(self, worker: Worker) -> None:
+        """Start a worker that is due; notice one that has died."""
+        worker.read_notes()
+        if worker.is_over:
+            return
+        if worker.process is None:
+            if (now_s := time.monotonic()) >= worker.start_at_s:
+                worker.start_at_s = now_s
+                self._start(worker)
+        elif (code := worker.process.poll()) is not None:
+            worker.process = None
+            self._bury(worker, code)
+
+    def _bury(self, worker: Worker, code: int) -> None:
+        """What follows of a worker's end. Raises `OtolithError` where another start would not mend it."""
+        name = f"worker {worker.number + 1}"
+        if code == 0:
+            worker.is_over = True
+            return
+        if code == SettingsError.exit_code:
+            raise SettingsError(f"{self._where}: {name} cannot work with these settings; its own words stand above")
+        worker.deaths += 1
+        worker.failures = 1 if time.monotonic() - worker.start_at_s > STEADY_S else worker.failures + 1
+        if worker.failures > len(BACKOFF_S):
+            raise OtolithError(
+                f"{name} died {worker.failures} times, each within {STEADY_S:g} s; its own words stand above"
+            )
+        wait_s = BACKOFF_S[worker.failures - 1]
+        worker.start_at_s = time.monotonic() + wait_s
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        log.warning("%s died (%s), for the %d. time; starting it again in %g s", name, how, worker.deaths, wait_s)
+
+    def _report(self) -> None:
+        """Ready when all are; the watchdog is fed when all have heard frames since the last time."""
+        working = [worker for worker in self._workers if not worker.is_over]
+        deaths = sum(worker.deaths for worker in self._workers)
+        status = f"STATUS={len(working)} worker(s), started again {deaths} time(s)"
+        if not self._is_ready and all(worker.is_ready for worker in working):
+            self._is_ready = True
+            notify("READY=1", status)
+        if working and all(worker.is_fed for worker in working):
+            notify("WATCHDOG=1", status)
+            for worker in working:
+                worker.is_fed = False
+
+    def _end(self) -> None:
+        """End all workers, and let their last words out."""
+        notify("STOPPING=1")
+        self._board.stop_listening()
+        running = [worker.process for worker in self._workers if worker.process is not None]
+        for process in running:
+            process.terminate()
+        deadline_s = time.monotonic() + STOP_S
+        while any(process.poll() is None for process in running) and time.monotonic() < deadline_s:
+            self._board.wait(0.02)
+            self._board.serve()
+        for process in running:
+            process.kill()
+            process.wait()
+        self._board.serve()
+        self._board.close()
+        for worker in self._workers:
+            worker.notified.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def private_folder() -> str:
+    """A folder for our socket files that nobody else may enter, where systemd, the session or the system keeps such."""
+    for place in (os.environ.get("RUNTIME_DIRECTORY"), os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()):
+        if place and len(os.fsencode(place)) + IPC_NAME_BYTES <= IPC_PATH_BYTES and os.access(place, os.W_OK):
+            return tempfile.mkdtemp(prefix="otolith-", dir=place)
+    raise OtolithError("no folder for the workers' sockets; set XDG_RUNTIME_DIR to one that can be written")
