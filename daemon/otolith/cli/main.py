@@ -8,7 +8,6 @@ from importlib.util import find_spec
 
 import click
 
-from otolith import __version__
 from otolith.errors import OtolithError
 
 COMMANDS = {
@@ -44,7 +43,7 @@ class CommandFinder(click.Group):
 
 
 @click.group(cls=CommandFinder, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="otolith")
+@click.version_option(package_name="otolith", prog_name="otolith")
 def otolith() -> None:
     """Hear and feel as it happens: step GRU models on live sound and motion, and publish what they predict."""
 

@@ -10,26 +10,26 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from otolith.errors import OtolithError, SettingsError, UsageError
 from otolith.inference.card import Trigger
 from otolith.inference.model import Model
-from otolith.service.admission import admission
-from otolith.service.arrivals import Arrivals
 from otolith.service.company import Company
 from otolith.service.listener import Listener, check_rate
 from otolith.service.loop import Loop, MakeListener
 from otolith.settings import Listening, RouteSettings, Settings, StreamSettings, route_for, triggers_for
 from otolith.sinks.publisher import Publisher, check_endpoint
 from otolith.sinks.relay import Relay
-from otolith.sources.doors import check_door
-from otolith.sources.network import Ingest
 from otolith.sources.open import open_source
 from otolith.sources.resumed import resumed
-from otolith.sources.roster import Opened
 from otolith.sources.source import Source, Spec
 from otolith.wire.line import Ledger, Line
 from otolith.wire.scribe import Scribe
+
+if TYPE_CHECKING:
+    from otolith.sources.network import Ingest
+    from otolith.sources.roster import Opened
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,10 @@ def assemble(settings: Settings, where: str, line: Line | None = None) -> Daemon
         loop.listen(name, source, make)
     if settings.ingest is None:
         return Daemon(loop, publisher)
+    from otolith.service.admission import admission  # here: whom nobody sends to need not wait for it
+    from otolith.service.arrivals import Arrivals
+    from otolith.sources.network import Ingest
+
     try:
         admit = admission(settings, {path: model.card for path, model in models.items()})
         ingest = Ingest(settings.ingest, admit, line)
@@ -159,6 +163,8 @@ def check_daemon(settings: Settings, where: str) -> list[str]:
             check_rate(model.card, _open(stream, model, at).rate, stream.resample, at)
         lines.append(f'stream "{stream.name}": {stream.source} -> {model.identity}')
     if settings.ingest is not None:
+        from otolith.sources.doors import check_door
+
         for endpoint in settings.ingest.bind:
             check_door(endpoint, settings.ingest.allow)
             lines.append(f"takes streams on {endpoint}")
