@@ -157,8 +157,12 @@ def test_ctrl_c_says_that_the_part_is_kept(motion: bytes, tmp_path: Path) -> Non
             deadline = time.monotonic() + 20
             while not (part.is_file() and part.stat().st_size) and time.monotonic() < deadline:
                 time.sleep(0.02)
+            time.sleep(0.5)  # it waits for the next bytes by now
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=20)
+            try:
+                _, said = process.communicate(timeout=20)
+            finally:
+                process.kill()
     assert process.returncode == 1
     assert "interrupted: what has come is kept" in said
     assert "Traceback" not in said
