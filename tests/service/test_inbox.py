@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
@@ -94,12 +95,21 @@ def test_whoever_waits_for_many_blocks_is_not_woken_by_few() -> None:
 
 def test_a_signal_handler_may_wake_the_thread_that_takes() -> None:
     inbox, shelf = Inbox(), Shelf("s", 100, live=True)
-    before = signal.signal(signal.SIGVTALRM, lambda _number, _frame: inbox.wake())
+    woken = itertools.count()
+
+    def wake(_number: int, _frame: object) -> None:
+        next(woken)
+        inbox.wake()
+
+    before = signal.signal(signal.SIGVTALRM, wake)
     signal.setitimer(signal.ITIMER_VIRTUAL, 1e-4, 1e-4)
+    taken = 0
     try:
         for _ in range(5000):
             inbox.put(shelf, block(1), Event())
-            inbox.take(0)
+            taken += len(blocks_of(inbox.take(0)))
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+    assert taken == 5000
+    assert next(woken) > 0
