@@ -25,6 +25,7 @@ Array = NDArray[Any]
 OPSET = 17  # the oldest that has all that is used here: the widest choice of runtimes
 IR_VERSION = 8
 NEXT = ".next"
+LAST = 2**31 - 1  # the end of an axis, however long
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class Graph:
         """A constant of integers, shared wherever the same ones are needed."""
         return self.constant("ints_" + "_".join(str(v).replace("-", "m") for v in values), list(values))
 
-    def slice(self, x: str, axis: int, start: int, end: int = 2**31 - 1, output: str = "") -> str:
+    def slice(self, x: str, axis: int, start: int, end: int = LAST, output: str = "") -> str:
         """A stretch along one axis."""
         return self.add("Slice", x, self.ints(start), self.ints(end), self.ints(axis), output=output)
 
@@ -124,9 +125,9 @@ def _windows(graph: Graph, frontend: MfccFrontend) -> str:
         return "frames"
     hops = graph.add("Concat", graph.state("window", carried, hop), "frames", axis=1)
     graph.slice(hops, 1, -carried, output="state.window" + NEXT)
-    oldest = graph.slice(hops, 1, 0, -carried)
-    if (skipped := (carried + 1) * hop - window) > 0:
-        oldest = graph.slice(oldest, 2, skipped)
+    skipped = (carried + 1) * hop - window  # of the oldest hop, which the window only half reaches
+    stretch = [graph.ints(*ends) for ends in ((0, skipped), (-carried, LAST), (1, 2))]
+    oldest = graph.add("Slice", hops, *stretch)
     between = [graph.slice(hops, 1, j, j - carried) for j in range(1, carried)]
     return graph.add("Concat", oldest, *between, "frames", axis=2)
 
@@ -144,8 +145,9 @@ def _mel_power(graph: Graph, windows: str, mel: Array) -> str:
     x = graph.add("Transpose", x, perm=[1, 0, 2])  # (kept, s * f, 2 columns)
     x = graph.add("MatMul", x, graph.constant("dft.last", last_stage(factors)))
     x = graph.add("Mul", x, x)
-    x = graph.add("MatMul", x, graph.constant("mel", mel_stage(factors, mel)))  # (kept, s * f, mels)
-    x = graph.add("ReduceSum", x, graph.ints(0), keepdims=0)
+    x = graph.add("Transpose", x, perm=[1, 0, 2])
+    x = graph.add("Reshape", x, graph.ints(-1, factors.kept * 2 * factors.columns))
+    x = graph.add("MatMul", x, graph.constant("mel", mel_stage(factors, mel)))  # (s * f, mels)
     shape = graph.add("Shape", "frames", start=0, end=2)
     shape = graph.add("Concat", shape, graph.ints(mels), axis=0)
     return graph.add("Reshape", x, shape)

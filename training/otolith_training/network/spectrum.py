@@ -3,7 +3,7 @@
 With `n = columns * r + c` and `k = p + rows * q`, stage one is a DFT of length `rows` down each column, for
 `p = 0..rows/2` only: the input is real, so all other bins are mirror images. Stage two is, for each `p`, one real
 matrix from the column's real and imaginary parts to those of all `q`, with the twiddle factors folded in. Of 512 =
-16 x 32 that makes 46,000 multiplications a frame instead of 263,000, and a file smaller by 900 kB.
+32 x 16 that makes 35,000 multiplications a frame instead of 263,000, and a file smaller by a megabyte.
 """
 
 from __future__ import annotations
@@ -28,16 +28,23 @@ class Factors:
 
     @classmethod
     def of(cls, length: int) -> Self | None:
-        """The most even factors, rows first and even; None where there are none worth it."""
-        for rows in range(int(np.sqrt(length)), SMALLEST - 1, -1):
-            if length % rows == 0 and rows % 2 == 0 and length // rows <= LARGEST:
-                return cls(rows, length // rows)
-        return None
+        """The factors that take the fewest multiplications, rows even; None where there are none worth it."""
+        fitting = [
+            cls(rows, length // rows)
+            for rows in range(SMALLEST, LARGEST + 1, 2)
+            if length % rows == 0 and SMALLEST <= length // rows <= LARGEST
+        ]
+        return min(fitting, key=lambda factors: factors.multiplications, default=None)
 
     @property
     def kept(self) -> int:
         """How many `p` stage one computes."""
         return self.rows // 2 + 1
+
+    @property
+    def multiplications(self) -> int:
+        """Of both stages, for one window."""
+        return 2 * self.kept * self.rows * self.columns + self.kept * (2 * self.columns) ** 2
 
 
 def first_stage(factors: Factors) -> Matrix:
@@ -59,7 +66,7 @@ def last_stage(factors: Factors) -> Matrix:
 
 
 def mel_stage(factors: Factors, mel: Matrix) -> Matrix:
-    """Mel filters `(bins, mels)` over squared outputs of the last stage: `(kept, 2 * columns, mels)`.
+    """Mel filters `(bins, mels)` over squared outputs of the last stage: `(kept * 2 * columns, mels)`.
 
     Each bin is taken once: from where it stands, or from its mirror image.
     """
@@ -68,7 +75,7 @@ def mel_stage(factors: Factors, mel: Matrix) -> Matrix:
     for k in range(length // 2 + 1):
         at = k if k % factors.rows < factors.kept else length - k
         weights[at % factors.rows, at // factors.rows] = mel[k]
-    return np.concatenate((weights, weights), axis=1)
+    return np.concatenate((weights, weights), axis=1).reshape(-1, mel.shape[1])
 
 
 def power_matrices(length: int) -> tuple[Matrix, Matrix]:
