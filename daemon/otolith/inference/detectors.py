@@ -19,31 +19,37 @@ NEVER = np.float32(np.inf)
 
 
 class Detectors:
-    """A row a stream; each row has its own triggers."""
+    """A row a stream; each row has its own triggers.
+
+    A label's fences are where it must be looked at: below its release it waits to rise to it; above, for its threshold
+    or to fall again; once active, to fall. Between its fences nothing changes but its peak.
+    """
 
     def __init__(self, labels: int) -> None:
         self._smoothed: Floats = np.zeros((0, labels), np.float32)
         self._decay, self._gain, self._threshold, self._release = (self._smoothed.copy() for _ in range(4))
-        self._heed = self._smoothed.copy()  # what a smoothed value must reach to be looked at: 0 for labels that are up
+        self._below = self._smoothed.copy()  # nothing happens while a smoothed value stays below this ...
+        self._from = self._smoothed.copy()  # ... and at this or over it
         self._peak = self._smoothed.copy()  # highest smoothed value since the row's detector was asked
-        self._above = np.zeros((0, labels), bool)
-        self._active = np.zeros((0, labels), bool)
+        self._has_active = np.zeros(0, bool)
+        self._active = 0  # how many rows have an active label
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
         for name, array in list(vars(self).items()):
-            setattr(self, name, grown(array, capacity))
+            if isinstance(array, np.ndarray):
+                setattr(self, name, grown(array, capacity))
 
     def begin(self, row: int, detector: Detector) -> None:
         """Row `row` starts afresh, with the triggers of `detector`."""
-        for array in (self._smoothed, self._decay, self._peak, self._above, self._active):
+        for array in (self._smoothed, self._decay, self._peak):
             array[row] = 0
         self._threshold[row] = self._release[row] = NEVER
         self._decay[row, detector.columns] = detector.decay
         self._gain[row] = 1 - self._decay[row]
         self._threshold[row, detector.columns] = detector.threshold
         self._release[row, detector.columns] = detector.release
-        self._heed[row] = self._release[row]
+        self._fence(row, detector)
 
     def settle(self, row: int, detector: Detector) -> None:
         """Tell `detector` what it was not asked about, before it is closed."""
@@ -57,25 +63,32 @@ class Detectors:
         `posteriors` is `(streams, frames, labels)`; the first frame of each stream begins at its entry of `positions`.
         """
         smoothed = self._smooth(rows, posteriors)  # (frames, streams, labels)
-        highest = np.maximum.reduce(smoothed)
-        if not np.logical_or.reduce(highest >= self._heed[rows], axis=None):
-            return {}
-        release, above, active, peak = self._release[rows], self._above[rows], self._active[rows], self._peak[rows]
-        crosses = np.where(above, np.minimum.reduce(smoothed) < release, highest >= release)
-        turning = (crosses | ((highest >= self._threshold[rows]) & ~active)).any(axis=1)
-        found = {}
-        raised = np.maximum(peak, highest)
-        for place in turning.nonzero()[0].tolist():
+        crossing = smoothed >= self._below[rows]
+        crossing |= smoothed < self._from[rows]
+        asked = {}
+        found: dict[int, list[Detection]] = {}
+        if np.count_nonzero(crossing):  # the cheapest way to ask for any
+            asked = {place: _row(rows, place) for place in np.flatnonzero(crossing.any(axis=(0, 2))).tolist()}
+        for place, row in asked.items():
             detector = detectors[place]
-            columns = detector.columns
-            detector.raise_peaks(peak[place, columns].tolist())
-            if detections := detector.decide(smoothed[:, place, columns], positions[place]):
+            self.settle(row, detector)
+            if detections := detector.decide(smoothed[:, place, detector.columns], positions[place]):
                 found[place] = detections
-            above[place, columns], active[place, columns] = detector.above, detector.active
-            raised[place] = 0
-        self._above[rows], self._active[rows], self._peak[rows] = above, active, raised
-        self._heed[rows] = np.where(above, 0, release)
+            self._fence(row, detector)
+        if self._active:
+            self._peak[rows] = np.maximum(self._peak[rows], np.maximum.reduce(smoothed))
+        for row in asked.values():
+            self._peak[row] = 0
         return found
+
+    def _fence(self, row: int, detector: Detector) -> None:
+        """Put the row's fences where its labels now stand."""
+        above, active = np.zeros((2, self._below.shape[1]), bool)
+        above[detector.columns], active[detector.columns] = detector.above, detector.active
+        self._from[row] = np.where(above, self._release[row], -NEVER)
+        self._below[row] = np.where(active, NEVER, np.where(above, self._threshold[row], self._release[row]))
+        self._active += int(active.any()) - int(self._has_active[row])
+        self._has_active[row] = active.any()
 
     def _smooth(self, rows: Rows, posteriors: Floats) -> Floats:
         """The one-pole low-pass of `Detector`, in the same order of operations: equal to the last bit.
@@ -89,3 +102,7 @@ class Detectors:
             last = now
         self._smoothed[rows] = last
         return smoothed
+
+
+def _row(rows: Rows, place: int) -> int:
+    return int(rows.start) + place if isinstance(rows, slice) else int(rows[place])

@@ -33,11 +33,12 @@ class Seat:
     `received` are as a stream's.
     """
 
-    __slots__ = ("_engine", "backlog", "detector", "model", "position", "row")
+    __slots__ = ("_engine", "_hop_length", "_waiting", "backlog", "detector", "model", "position", "row")
 
     def __init__(self, engine: Engine, row: int, detector: Detector) -> None:
         self._engine, self.row, self.detector = engine, row, detector
         self.model = engine.model
+        self._hop_length, self._waiting = self.model.card.hop_length, engine._waiting
         self.backlog = Backlog(self.model.card)
         self.position = 0
 
@@ -51,10 +52,14 @@ class Seat:
 
         The block is kept, not copied. Events come at once only where it is not finite: it is lost whole, as a stream's.
         """
-        if samples.dtype != INT16 and not np.isfinite(samples).all():
-            return self.gap(len(samples), NOT_FINITE)
-        self.backlog.push(samples)
-        self._engine._waits(self)
+        if samples.dtype is not INT16 and samples.dtype != INT16:  # the same object, nearly always
+            if not np.isfinite(samples).all():
+                return self.gap(len(samples), NOT_FINITE)
+            self._engine._all_int16 = False
+        if self.row < 0:
+            raise ValueError("this seat was given back to its engine; add another")
+        if self.backlog.push(samples) >= self._hop_length:
+            self._waiting[self] = None
         return []
 
     def gap(self, lost: int, reason: str) -> list[Event]:
@@ -93,6 +98,8 @@ class Engine:
         self._detectors = Detectors(len(model.card.labels))
         self._free: list[int] = []  # a heap: the lowest rows are taken first, so that streams lie together
         self._waiting: dict[Seat, None] = {}  # those with a whole frame, in the order they came
+        self._all_int16 = True  # whether no stream has brought anything else
+        self._int16 = np.zeros(largest_batch * frames_per_step * self._hop_length, np.int16)
 
     @property
     def streams(self) -> int:
@@ -141,14 +148,9 @@ class Engine:
         self._detectors.begin(seat.row, seat.detector)
 
     def _give_back(self, seat: Seat) -> None:
+        self._detectors.begin(seat.row, seat.detector)  # nothing of it is active any more
         heapq.heappush(self._free, seat.row)
         seat.row = -1
-
-    def _waits(self, seat: Seat) -> None:
-        if seat.row < 0:
-            raise ValueError("this seat was given back to its engine; add another")
-        if seat.backlog.samples >= self._hop_length:
-            self._waiting[seat] = None
 
     def _step_alone(self, seat: Seat) -> list[Event]:
         """Step what waits of one stream, for it must not wait for company."""
@@ -161,10 +163,17 @@ class Engine:
     def _ready(self, all_waiting: bool) -> dict[int, list[Seat]]:
         """Seats by how many frames each can step now."""
         ready: dict[int, list[Seat]] = {}
+        most, hop = self._frames_per_step, self._hop_length
         for seat in self._waiting:
-            frames = min(seat.backlog.frames, self._frames_per_step)
-            if all_waiting or frames == self._frames_per_step:
-                ready.setdefault(frames, []).append(seat)
+            frames = seat.backlog.samples // hop
+            if frames >= most:
+                frames = most
+            elif not all_waiting:
+                continue
+            if frames in ready:
+                ready[frames].append(seat)
+            else:
+                ready[frames] = [seat]
         return ready
 
     def _batches(self, seats: list[Seat]) -> list[list[Seat]]:
@@ -190,23 +199,28 @@ class Engine:
         starts = [seat.position for seat in seats]
         found = self._detectors.push(rows, [seat.detector for seat in seats], values, starts)
         told: list[tuple[Seat, list[Event]]] = []
-        length = frames * self._hop_length
-        for place, seat in enumerate(seats):
+        hop, waiting = self._hop_length, self._waiting
+        length = frames * hop
+        for seat, posteriors in zip(seats, values, strict=True):
             seat.position += length
-            events: list[Event] = [Posteriors(seat.position, values[place])]
-            if place in found:
-                events += found[place]
-            told.append((seat, events))
-            if not seat.backlog.frames:
-                del self._waiting[seat]
+            told.append((seat, [Posteriors(seat.position, posteriors)]))
+            if seat.backlog.samples < hop:
+                del waiting[seat]
+        for place, detections in found.items():
+            told[place][1].extend(detections)
         return told
 
     def _fill(self, seats: list[Seat], frames: int) -> None:
         """Put the seats' oldest frames into the bound input; int16 is scaled for all of them at once."""
         inputs = self._table.inputs(len(seats), frames)
-        pieces = [piece for seat in seats for piece in seat.backlog.take(frames)]
+        pieces: list[Samples] = []
+        for seat in seats:
+            pieces += seat.backlog.take(frames)
         flat = inputs.reshape(-1, *pieces[0].shape[1:])  # (samples,) or (rows, channels)
-        if all(piece.dtype == INT16 for piece in pieces):
-            np.multiply(np.concatenate(pieces) if len(pieces) > 1 else pieces[0], INT16_SCALE, out=flat)
+        if self._all_int16 or all(piece.dtype == INT16 for piece in pieces):
+            whole = pieces[0]
+            if len(pieces) > 1:  # into a buffer of our own: one of a batch's size would be mapped anew at each step
+                whole = np.concatenate(pieces, out=self._int16[: len(flat)])
+            np.multiply(whole, INT16_SCALE, out=flat)
         else:
             np.concatenate([to_floats(piece) for piece in pieces], out=flat)

@@ -1,24 +1,25 @@
-"""What happened on a stream, counted in samples (or rows) since its fresh start; no clock, no socket."""
+"""What happened on a stream, counted in samples (or rows) since its fresh start; no clock, no socket.
+
+Structs of msgspec: one is made for every step of every stream, in a fifth of the time that a frozen dataclass takes.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Posteriors:
+class Posteriors(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What the model holds likely, frame by frame, up to `position`."""
 
     position: int
     values: NDArray[np.float32]  # (frames, labels)
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
+class Detection(msgspec.Struct, frozen=True, gc=False):
     """A label begins or ends. `id` is the same at both; `onset` is where the label rose."""
 
     position: int
@@ -29,8 +30,7 @@ class Detection:
     onset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(msgspec.Struct, frozen=True, gc=False):
     """Input that was lost, and why. The stream starts afresh behind it."""
 
     position: int

@@ -66,20 +66,21 @@ class Backlog:
         """Whole frames that wait."""
         return self.samples // self._hop_length
 
-    def push(self, samples: Samples) -> None:
-        """Keep a block."""
-        if len(samples):
+    def push(self, samples: Samples) -> int:
+        """Keep a block; how many samples now wait."""
+        if length := len(samples):
             self._blocks.append(samples)
-            self.samples += len(samples)
+            self.samples += length
+        return self.samples
 
     def take(self, frames: int) -> list[Samples]:
         """The oldest `frames` frames, in pieces that follow one another; at most as many as wait."""
         wanted = frames * self._hop_length
-        self.samples -= wanted
         blocks = self._blocks
-        if len(blocks) == 1 and len(blocks[0]) == wanted:  # a source whose blocks are whole frames
-            self._blocks = []
+        if self.samples == wanted:  # the usual case: a source whose blocks are whole frames
+            self.samples, self._blocks = 0, []
             return blocks
+        self.samples -= wanted
         pieces: list[Samples] = []
         while wanted:
             block = blocks[0]
