@@ -14,8 +14,11 @@ from otolith.service.listener import Listener
 from otolith.service.loop import Loop
 from otolith.sources.network import Ingest
 from otolith.sources.roster import Arrival, Ended, Opened, Received
+from otolith.sources.source import Block
 
 WAIT_S = 0.2
+MANY = 8  # streams: with more, blocks trickle in, and each wake-up costs as much as several of them
+GATHER_S = 0.004
 TOLD_EVERY_S = 10.0  # what was refused; the first time at once
 
 log = logging.getLogger(__name__)
@@ -35,25 +38,33 @@ class Arrivals:
         try:
             while not stop.is_set():
                 self._ingest.wait(WAIT_S)
-                for arrival in self._ingest.receive():
-                    self._hand_on(arrival)
+                self._hand_on(self._ingest.receive())
                 self._tell_faults(time.monotonic())
+                if len(self._ingest) > MANY:
+                    time.sleep(GATHER_S)
         finally:
             self._ingest.close()
 
-    def _hand_on(self, arrival: Arrival) -> None:
-        match arrival:
-            case Opened():
-                log.info("stream %s: opened, %s at %g Hz", arrival.stream, arrival.kind, arrival.rate)
-                make = partial(self._make, arrival)
-                self._shelves[arrival.stream] = self._loop.add(arrival.stream, make, arrival.rate, live=True)
-            case Received():
-                shelf = self._shelves[arrival.stream]
-                for block in arrival.blocks:
-                    self._loop.put(shelf, block)
-            case Ended():
-                log.info("stream %s: %s", arrival.stream, arrival.reason)
-                self._loop.remove(self._shelves.pop(arrival.stream))
+    def _hand_on(self, arrivals: list[Arrival]) -> None:
+        """Blocks go to the loop all at once, but for streams that come or go between them."""
+        received: list[tuple[Shelf, list[Block]]] = []
+        for arrival in arrivals:
+            if isinstance(arrival, Received):
+                received.append((self._shelves[arrival.stream], arrival.blocks))
+                continue
+            self._loop.put_live(received)
+            received = []
+            self._come_or_go(arrival)
+        self._loop.put_live(received)
+
+    def _come_or_go(self, arrival: Opened | Ended) -> None:
+        if isinstance(arrival, Opened):
+            log.info("stream %s: opened, %s at %g Hz", arrival.stream, arrival.kind, arrival.rate)
+            make = partial(self._make, arrival)
+            self._shelves[arrival.stream] = self._loop.add(arrival.stream, make, arrival.rate, live=True)
+        else:
+            log.info("stream %s: %s", arrival.stream, arrival.reason)
+            self._loop.remove(self._shelves.pop(arrival.stream))
 
     def _tell_faults(self, now_s: float) -> None:
         """Log what was refused or mended since the last time."""

@@ -7,8 +7,11 @@ tells how many samples that was. Streams come and go while the loop runs.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from threading import Condition, Event, RLock
+
+from msgspec.structs import replace
 
 from otolith.sources.source import LATE, Block
 
@@ -33,13 +36,16 @@ class Shelf:
     def add(self, block: Block) -> None:
         self.blocks.append(block)
         self.samples += len(block.samples)
-        while self.live and self.is_full and len(self.blocks) > 1:
+        while self.samples >= self.bound and self.live and len(self.blocks) > 1:
             oldest = self.blocks.popleft()
             self.samples -= len(oldest.samples)
             self.lost += oldest.lost + len(oldest.samples)
             self.drops += 1
 
     def take_all(self) -> list[Block]:
+        if len(self.blocks) == 1 and not self.lost:
+            self.samples = 0
+            return [self.blocks.popleft()]
         taken = list(self.blocks)
         if taken and self.lost:
             taken[0] = replace(taken[0], lost=taken[0].lost + self.lost, reason=LATE)
@@ -82,6 +88,19 @@ class Inbox:
             self._filled[shelf] = None
             self._arrived += 1
             if self._arrived >= self._enough:  # a wake-up costs more than a frame: not for each block of many
+                self._changed.notify()
+
+    def put_live(self, blocks: Iterable[tuple[Shelf, Sequence[Block]]]) -> None:
+        """Leave blocks of streams that never wait, all at once. Raises `ValueError` behind a stream's end."""
+        with self._changed:
+            for shelf, those in blocks:
+                if shelf.is_closed:
+                    raise ValueError(f"stream {shelf.name!r} has ended; add it again")
+                for block in those:
+                    shelf.add(block)
+                self._filled[shelf] = None
+                self._arrived += len(those)
+            if self._arrived >= self._enough:
                 self._changed.notify()
 
     def end(self, shelf: Shelf) -> None:

@@ -55,6 +55,9 @@ class Listener:
 
     def hear(self, events: list[Event]) -> list[Message]:
         """Messages of what an engine has told of this listener's seat."""
+        if len(events) == 1 and self._scribe.is_quiet and isinstance(posteriors := events[0], Posteriors):
+            self.frames += len(posteriors.values)  # nearly all steps of streams that tell no posteriors
+            return []
         return self._write(events, self.stream.received)
 
     def close(self) -> list[Message]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from threading import Event, Thread
 
 from otolith.errors import OtolithError
@@ -65,6 +65,10 @@ class Loop:
     def put(self, shelf: Shelf, block: Block) -> None:
         """Leave a block; waits for room where the stream is not live. From any thread."""
         self._inbox.put(shelf, block, self._stop)
+
+    def put_live(self, blocks: Iterable[tuple[Shelf, Sequence[Block]]]) -> None:
+        """Leave blocks of many live streams at once; never waits. From any thread."""
+        self._inbox.put_live(blocks)
 
     def remove(self, shelf: Shelf) -> None:
         """The stream has ended: its last words come behind its last block, then it is forgotten. From any thread."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Event
+
+from msgspec.structs import replace
 
 from otolith.sources.roster import DIED
 from otolith.sources.source import Block, Source

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from otolith.inference.framing import Samples
 from otolith.settings import IngestSettings
@@ -45,8 +48,7 @@ class Opened:
     seq: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Received:
+class Received(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Blocks of one stream, in order."""
 
     stream: str
@@ -79,12 +81,23 @@ class _Entry(Generic[Origin]):
     blocks: list[Block] = field(default_factory=list)  # waiting for the loop, in an arrival already
     bytes: int = 0
 
+    def is_of(self, header: Header) -> bool:
+        """Whether a block is of the same run, and of the same sound or rows."""
+        opened = self.opened
+        return (
+            header.boot == self.boot
+            and header.rate == opened.rate
+            and header.kind == opened.kind
+            and header.channels == opened.channels
+        )
+
 
 class Roster(Generic[Origin]):
     """Takes blocks, gives arrivals. `faults` counts what was refused or mended, by reason."""
 
     def __init__(self, limits: IngestSettings, admit: Admit) -> None:
         self._limits, self._admit = limits, admit
+        self._ahead_s = max(AHEAD_S, limits.silence_s)
         self._streams: OrderedDict[str, _Entry[Origin]] = OrderedDict()  # the longest silent first
         self._arrivals: list[Arrival] = []
         self._bytes = 0  # of all entries
@@ -111,6 +124,9 @@ class Roster(Generic[Origin]):
         missing.
         """
         entry = self._streams.get(stream)
+        if entry is not None and header.seq == entry.expected and entry.is_of(header) and not header.end:
+            self._go_on(entry, samples, header, origin, now_s, now_ns)  # nearly always
+            return False
         anew = "" if entry is None else self._begins_again(entry, header, now_s, wrap)
         lost = 0 if entry is None or anew else self._missing(entry, header, wrap)
         is_new, reason = entry is None or bool(anew), LOST
@@ -126,6 +142,16 @@ class Roster(Generic[Origin]):
         if header.end:
             self._end(entry, GOODBYE)
         return is_new
+
+    def _go_on(
+        self, entry: _Entry[Origin], samples: Samples, header: Header, origin: Origin, now_s: float, now_ns: int
+    ) -> None:
+        """Take the very block that was expected."""
+        entry.origin, entry.heard_s = origin, now_s
+        entry.expected += len(samples)
+        self._streams.move_to_end(entry.opened.stream)
+        if len(samples):
+            self._hold(entry, Block(samples, self._time_ns(entry, header, now_ns)))
 
     def sweep(self, now_s: float) -> None:
         """End the streams of which nothing came for too long."""
@@ -173,10 +199,6 @@ class Roster(Generic[Origin]):
         if standing is None or standing.boot != header.boot:
             return False
         return 0 <= _apart(header.seq, standing.seq, wrap) <= self._ahead_s * header.rate
-
-    @property
-    def _ahead_s(self) -> float:
-        return max(AHEAD_S, self._limits.silence_s)
 
     def _missing(self, entry: _Entry[Origin], header: Header, wrap: int) -> int:
         """How many samples are missing before a block that goes on. Raises `RefusedError`."""

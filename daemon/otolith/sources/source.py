@@ -11,6 +11,8 @@ from threading import Event
 from typing import Protocol
 from urllib.parse import parse_qsl
 
+import msgspec
+
 from otolith.errors import UsageError
 from otolith.inference.card import Channel, Kind
 from otolith.inference.framing import Samples
@@ -19,8 +21,7 @@ SCHEMES = ("microphone", "recording", "pipe")
 LATE = "the daemon was late"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Block:
+class Block(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Samples `(n,)` int16 or float32, or sensor rows `(n, channels)` float32, of any length.
 
     `time_ns` is the UTC capture time of the last of them; `lost` samples went missing before the first, for `reason`.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -24,10 +25,11 @@ VERSION = 1
 MAX_BLOCK_BYTES = 1 << 18
 MAX_HEADER_BYTES = 512  # far below the depth at which a nested map exhausts the decoder's stack
 MAX_NAME_BYTES = 256
+NAMES_KEPT = 4096  # of those that are in order
 
 Kind = Literal["audio", "sensor"]
 Format = Literal["s16le", "f32le"]
-DTYPES: dict[Format, str] = {"s16le": "<i2", "f32le": "<f4"}
+DTYPES: dict[Format, np.dtype[np.generic]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 SAMPLE_BYTES: dict[Format, int] = {"s16le": 2, "f32le": 4}
 
 Reason = Literal[
@@ -106,6 +108,7 @@ def decode_block(parts: Sequence[bytes]) -> tuple[str, Header, Samples]:
     return decode_name(parts[0]), header, read_samples(parts[2], header.kind, header.format, header.channels)
 
 
+@lru_cache(NAMES_KEPT)
 def decode_name(part: bytes) -> str:
     """A stream's name. Raises `RefusedError`."""
     try:
@@ -130,7 +133,7 @@ def read_samples(data: bytes, kind: Kind, sample_format: Format, channels: int) 
         samples = samples.reshape(-1, channels)
     if kind == "audio" and channels > 1:
         samples = mono(samples)
-    if samples.dtype != np.int16 and not np.isfinite(samples).all():
+    if sample_format == "f32le" and not np.isfinite(samples).all():
         raise RefusedError("values", "a sample is no number; leave out what was not measured and let seq tell")
     return samples
 

@@ -42,8 +42,8 @@ class Scribe:
         self._now_ns = now_ns
         self._labels = model.card.labels
         self._ns_per_sample = 1e9 / model.card.sample_rate
-        self._is_quiet = posteriors_per_s <= 0
-        self._frames_per_message = 1 if self._is_quiet else max(1, round(model.card.frame_rate / posteriors_per_s))
+        self.is_quiet = posteriors_per_s <= 0
+        self._frames_per_message = 1 if self.is_quiet else max(1, round(model.card.frame_rate / posteriors_per_s))
         self._held: list[bytes] = []
         self._held_frames = self._held_until = 0
         self._seq: dict[Kind, Iterator[int]] = {kind: itertools.count() for kind in KINDS}
@@ -51,7 +51,7 @@ class Scribe:
     def write(self, events: Iterable[Event], received: int, time_ns: int) -> Iterator[Message]:
         """Messages of `events`, given that sample `received` since the fresh start was captured at `time_ns`."""
         for event in events:
-            if self._is_quiet and isinstance(event, Posteriors):
+            if self.is_quiet and isinstance(event, Posteriors):
                 continue
             at_ns = time_ns - round((received - event.position) * self._ns_per_sample)
             match event:
