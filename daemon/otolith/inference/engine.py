@@ -17,7 +17,7 @@ from otolith.inference.card import Trigger
 from otolith.inference.detector import Detector
 from otolith.inference.detectors import Detectors
 from otolith.inference.events import Detection, Event, Gap, Posteriors
-from otolith.inference.framing import INT16, INT16_SCALE, Backlog, Samples, to_floats
+from otolith.inference.framing import INT16, INT16_SCALE, Backlog, Samples, peaks, to_floats
 from otolith.inference.model import Model
 from otolith.inference.rows import Table
 from otolith.inference.stream import END, NOT_FINITE
@@ -33,7 +33,7 @@ class Seat:
     `received` are as a stream's.
     """
 
-    __slots__ = ("_engine", "_hop_length", "_waiting", "backlog", "detector", "model", "position", "row")
+    __slots__ = ("_engine", "_hop_length", "_waiting", "backlog", "detector", "model", "peak", "position", "row")
 
     def __init__(self, engine: Engine, row: int, detector: Detector) -> None:
         self._engine, self.row, self.detector = engine, row, detector
@@ -41,6 +41,7 @@ class Seat:
         self._hop_length, self._waiting = self.model.card.hop_length, engine._waiting
         self.backlog = Backlog(self.model.card)
         self.position = 0
+        self.peak = 0.0  # loudest sample stepped since `take_peak`, where the engine looks for it
 
     @property
     def received(self) -> int:
@@ -80,18 +81,32 @@ class Seat:
         self._engine._give_back(self)
         return events
 
+    def take_peak(self) -> float:
+        """The loudest sample, 0..1, that was stepped since this was asked last; the engine must look for peaks."""
+        peak, self.peak = self.peak, 0.0
+        return peak
+
     def _end_active(self) -> list[Detection]:
         self._engine._detectors.settle(self.row, self.detector)
         return self.detector.close(self.position)
 
 
 class Engine:
-    """Steps the streams of one model together, up to `largest_batch` of them and `frames_per_step` frames at a time."""
+    """Steps the streams of one model together, up to `largest_batch` of them and `frames_per_step` frames at a time.
+
+    With `looks_for_peaks` it also notes how loud each stream is: of a whole batch that costs what it would of one.
+    """
 
     def __init__(
-        self, model: Model, frames_per_step: int = FRAMES_PER_STEP, largest_batch: int = LARGEST_BATCH
+        self,
+        model: Model,
+        frames_per_step: int = FRAMES_PER_STEP,
+        largest_batch: int = LARGEST_BATCH,
+        *,
+        looks_for_peaks: bool = False,
     ) -> None:
         self.model = model
+        self._looks_for_peaks = looks_for_peaks
         self._frames_per_step, self._largest_batch = frames_per_step, largest_batch
         self._hop_length = model.card.hop_length
         self._table = Table(model, frames_per_step, largest_batch)
@@ -198,6 +213,9 @@ class Engine:
         rows, values = self._table.step([seat.row for seat in seats], frames)
         starts = [seat.position for seat in seats]
         found = self._detectors.push(rows, [seat.detector for seat in seats], values, starts)
+        if self._looks_for_peaks:
+            for seat, peak in zip(seats, peaks(self._table.inputs(len(seats), frames)).tolist(), strict=True):
+                seat.peak = max(seat.peak, peak)
         told: list[tuple[Seat, list[Event]]] = []
         hop, waiting = self._hop_length, self._waiting
         length = frames * hop

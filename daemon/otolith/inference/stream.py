@@ -14,7 +14,7 @@ import numpy as np
 from otolith.inference.card import Trigger
 from otolith.inference.detector import Detector
 from otolith.inference.events import Event, Gap, Posteriors
-from otolith.inference.framing import Framer, Samples
+from otolith.inference.framing import Framer, Samples, peaks
 from otolith.inference.model import Model, State
 
 # A recording read whole would otherwise ask the graph for gigabytes of intermediate values.
@@ -32,6 +32,7 @@ class Stream:
     """
 
     position: int
+    _peak = 0.0
     _framer: Framer
     _state: State
     _detector: Detector
@@ -57,6 +58,7 @@ class Stream:
         events: list[Event] = []
         for start in range(0, len(frames), MAX_FRAMES_PER_STEP):
             chunk = frames[None, start : start + MAX_FRAMES_PER_STEP]
+            self._peak = max(self._peak, float(peaks(chunk)[0]))
             posteriors, self._state = self.model.step(chunk, self._state)
             detections = self._detector.push(posteriors[0], self.position)
             self.position += posteriors.shape[1] * self.model.card.hop_length
@@ -79,6 +81,11 @@ class Stream:
         if self._framer.waiting:
             return self.gap(0, END)
         return [*self._detector.close(self.position)]
+
+    def take_peak(self) -> float:
+        """The loudest sample, 0..1, that was stepped since this was asked last."""
+        peak, self._peak = self._peak, 0.0
+        return peak
 
     def fork(self) -> Stream:
         """A copy that goes its own way from here: what one hears, the other does not. The model stays shared."""

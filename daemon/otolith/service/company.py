@@ -36,7 +36,8 @@ class Company:
         """A seat among the streams of `model`."""
         party = self._parties.get(model.digest)
         if party is None:
-            engine = Engine(model, self._settings.frames_per_step, self._settings.largest_batch)
+            settings, is_sound = self._settings, model.card.kind == "audio"
+            engine = Engine(model, settings.frames_per_step, settings.largest_batch, looks_for_peaks=is_sound)
             party = self._parties[model.digest] = Party(engine)
         return party.engine.add(triggers)
 

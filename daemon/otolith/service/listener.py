@@ -15,7 +15,7 @@ from otolith.errors import SettingsError
 from otolith.inference.card import Card
 from otolith.inference.engine import Seat
 from otolith.inference.events import Event, Gap, Posteriors
-from otolith.inference.framing import INT16, Samples
+from otolith.inference.framing import Samples
 from otolith.inference.stream import Stream
 from otolith.sources.source import Block
 from otolith.wire.messages import Message
@@ -38,14 +38,12 @@ class Listener:
         self.gaps = 0
         self.lost = 0
         self._time_ns = 0  # capture time of the last sample taken
-        self._peak: float | None = None
+        self._told_frames = 0  # at the last heartbeat
 
     def take(self, block: Block) -> list[Message]:
         """What there is to tell of one block at once, in order."""
         messages = self._declare(round(block.lost * self._per_source_sample), block.reason) if block.lost else []
         samples, time_ns = block.samples, block.time_ns
-        if len(samples):
-            self._measure_level(samples)
         if self._resampler is not None:
             samples = self._resampler.push(samples)
             time_ns -= round(self._resampler.delay_s * 1e9)
@@ -70,8 +68,8 @@ class Listener:
 
     def status(self, uptime_s: float, real_time_factor: float, drops: int = 0) -> Message:
         """A heartbeat; the level is that of the time since the last one."""
-        level = None if self._peak is None else round(20 * math.log10(max(self._peak, 1e-5)), 1)
-        self._peak = None
+        peak, is_heard = self.stream.take_peak(), self.frames > self._told_frames and self._card.kind == "audio"
+        self._told_frames = self.frames
         return self._scribe.status(
             self.stream.position,
             self._time_ns,
@@ -81,7 +79,7 @@ class Listener:
             drops=drops,
             real_time_factor=round(real_time_factor, 6),
             uptime_s=round(uptime_s, 3),
-            level_dbfs=level,
+            level_dbfs=round(20 * math.log10(max(peak, 1e-5)), 1) if is_heard else None,
         )
 
     def _ready(self) -> None:
@@ -126,13 +124,6 @@ class Listener:
             elif isinstance(event, Gap):
                 self.gaps += 1
                 self.lost += event.lost
-
-    def _measure_level(self, samples: Samples) -> None:
-        if samples.ndim == 1:
-            # the reductions themselves: samples.max() asks for them through three Python functions
-            peak = max(float(np.maximum.reduce(samples)), -float(np.minimum.reduce(samples)))
-            peak = peak / 32768 if samples.dtype == INT16 else peak
-            self._peak = max(self._peak or 0.0, peak)
 
 
 def check_rate(card: Card, rate: float, resample: bool, where: str) -> None:
