@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 NAMES_KEPT = 10_000  # of streams from the network that went: one that comes back goes on with its numbers
 
 
+GARBAGE = 50_000  # objects more than were freed, before the collector looks
+
+
 @dataclass(slots=True)
 class Daemon:
     """A loop, the publisher that outlives it (a worker's relay), and where streams from the network come in."""
@@ -57,6 +60,7 @@ class Daemon:
     def run(self) -> None:
         """Listen until the sources end or the loop is stopped; the last messages leave before it returns."""
         gc.freeze()  # what stands now stays: the collector need not walk modules and models again and again
+        gc.set_threshold(GARBAGE)  # what a step leaves goes by its count of references; the collector finds nothing
         try:
             self.loop.run()
         finally:

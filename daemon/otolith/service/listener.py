@@ -42,14 +42,14 @@ class Listener:
 
     def take(self, block: Block) -> list[Message]:
         """What there is to tell of one block at once, in order."""
+        if not block.lost and self._resampler is None:  # nearly always, and nearly always there is nothing
+            return self._push(block.samples, block.time_ns)
         messages = self._declare(round(block.lost * self._per_source_sample), block.reason) if block.lost else []
         samples, time_ns = block.samples, block.time_ns
         if self._resampler is not None:
             samples = self._resampler.push(samples)
             time_ns -= round(self._resampler.delay_s * 1e9)
-        if len(samples):
-            messages += self._push(samples, time_ns)
-        return messages
+        return messages + self._push(samples, time_ns)
 
     def hear(self, events: list[Event]) -> list[Message]:
         """Messages of what an engine has told of this listener's seat."""
@@ -65,6 +65,11 @@ class Listener:
         messages += self._write(self.stream.close(), received)
         messages += self._scribe.flush(self._time_ns)
         return messages
+
+    @property
+    def heard_s(self) -> float:
+        """How much was stepped, in seconds of its own time."""
+        return self.frames / self._card.frame_rate
 
     def status(self, uptime_s: float, real_time_factor: float, drops: int = 0) -> Message:
         """A heartbeat; the level is that of the time since the last one."""
@@ -93,10 +98,12 @@ class Listener:
             self._resampler = Resampler(self.source_rate, self._card.sample_rate)
 
     def _push(self, samples: Samples, time_ns: int) -> list[Message]:
-        received = self.stream.received + len(samples)
+        if not len(samples):
+            return []
+        received = self.stream.received
         self._time_ns = time_ns
         events = self.stream.push(samples)
-        return self._write(events, received) if events else []
+        return self._write(events, received + len(samples)) if events else []
 
     def _declare(self, lost: int, reason: str) -> list[Message]:
         messages = self._drain_resampler()
@@ -111,7 +118,7 @@ class Listener:
             return []
         delay_s = self._resampler.delay_s
         rest = self._resampler.push(np.empty(0, np.float32), last=True)
-        return self._push(rest, self._time_ns + round(delay_s * 1e9)) if len(rest) else []
+        return self._push(rest, self._time_ns + round(delay_s * 1e9))
 
     def _write(self, events: list[Event], received: int) -> list[Message]:
         self._count(events)

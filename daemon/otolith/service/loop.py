@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from threading import Event, Thread
 
 from otolith.errors import OtolithError
@@ -129,10 +129,11 @@ class Loop:
         for shelf, blocks in taken.blocks:
             listener = self._listeners[shelf]
             for block in blocks:
-                self._accounts.hear(len(block.samples), listener.source_rate)
-                self._publish(listener.take(block))
+                if messages := listener.take(block):
+                    self._publish(messages)
         for seat, events in self._company.step(started_s):
-            self._publish(self._seats[seat].hear(events))
+            if messages := self._seats[seat].hear(events):
+                self._publish(messages)
         for shelf in taken.ended:
             self._end(shelf)
             log.info("stream %s: the input ended", shelf.name)
@@ -157,8 +158,8 @@ class Loop:
         del self._seats[listener.stream]
         self._heartbeats.remove(shelf)
         self._publish(listener.close())
+        self._accounts.end(listener)
         self._publish([self._status(shelf, listener)])
-        self._accounts.frames_of_gone += listener.frames
 
     def _conclude(self, what: str, error: Exception | None) -> None:
         self._working -= 1
@@ -178,7 +179,8 @@ class Loop:
 
     def _status(self, shelf: Shelf, listener: Listener) -> Message:
         accounts = self._accounts
-        return listener.status(time.monotonic() - accounts.started_s, accounts.real_time_factor, shelf.drops)
+        factor = accounts.real_time_factor(self._listeners.values())
+        return listener.status(time.monotonic() - accounts.started_s, factor, shelf.drops)
 
     def _finish(self) -> None:
         """The last words: what was taken in, what was active, and each stream's accounts."""
@@ -204,28 +206,33 @@ class Accounts:
 
     def __init__(self) -> None:
         self.started_s = self.next_s = 0.0
-        self.frames = self.frames_of_gone = 0
-        self.busy_s = self._heard_s = 0.0
+        self.frames = self._frames_of_gone = 0
+        self.busy_s = self._heard_s = self._heard_s_of_gone = 0.0
         self._factor: float | None = None
 
     def begin(self, now_s: float) -> None:
         self.started_s, self.next_s = now_s, now_s + PERIOD_S
 
-    def hear(self, samples: int, rate: float) -> None:
-        self._heard_s += samples / rate if rate else 0.0
+    def end(self, listener: Listener) -> None:
+        """Its accounts are closed, and stay in the sums."""
+        self._frames_of_gone += listener.frames
+        self._heard_s_of_gone += listener.heard_s
 
-    @property
-    def real_time_factor(self) -> float:
-        """Processing time over sound time in the last whole second, or in what there is of the first."""
+    def real_time_factor(self, listeners: Iterable[Listener]) -> float:
+        """Processing time over the time of what was stepped, in the last whole second or what there is of the first."""
         if self._factor is not None:
             return self._factor
-        return self.busy_s / self._heard_s if self._heard_s else 0.0
+        heard_s = self._heard_s_of_gone + sum(each.heard_s for each in listeners)
+        return self.busy_s / heard_s if heard_s else 0.0
 
-    def close_second(self, now_s: float, listeners: Iterable[Listener]) -> bool:
+    def close_second(self, now_s: float, listeners: Collection[Listener]) -> bool:
         """Begin the next second; whether frames flowed in the one behind."""
-        frames_before, self.frames = self.frames, self.frames_of_gone + sum(each.frames for each in listeners)
-        self._factor = self.busy_s / self._heard_s if self._heard_s else 0.0
-        self.busy_s = self._heard_s = 0.0
+        frames_before, heard_before_s = self.frames, self._heard_s
+        self.frames = self._frames_of_gone + sum(each.frames for each in listeners)
+        self._heard_s = self._heard_s_of_gone + sum(each.heard_s for each in listeners)
+        heard_s = self._heard_s - heard_before_s
+        self._factor = self.busy_s / heard_s if heard_s else 0.0
+        self.busy_s = 0.0
         while self.next_s <= now_s:  # one after a stall, not all that were missed
             self.next_s += PERIOD_S
         return self.frames > frames_before
