@@ -12,7 +12,7 @@ import click
 def check(file: Path) -> None:
     """Verify a model file (.onnx) or a settings file (.toml), and say what it promises."""
     if file.suffix == ".toml":
-        from otolith.service.assemble import check_daemon
+        from otolith.service.check import check_daemon
         from otolith.settings import read_settings
 
         lines = check_daemon(read_settings(file), str(file))

@@ -47,6 +47,10 @@ def _content(message: Message) -> str:
             return f"posteriors: {message.labels[best]} {row[best]:.2f} ({message.frames} frames)"
         case StatusMessage():
             level = "" if message.level_dbfs is None else f", level {message.level_dbfs:.0f} dBFS"
+            if message.refused:  # neither empty nor absent
+                level += f"; refused: {', '.join(f'{count} {why}' for why, count in message.refused.items())}"
+            if isinstance(message.streams, int):
+                level = f", {message.streams} streams{level}"
             return (
                 f"status: {message.frames} frames, {message.gaps} gaps, {message.lost} lost, {message.drops} drops, "
                 f"{100 * message.real_time_factor:.2f} % of real time, up {message.uptime_s:.0f} s{level}"

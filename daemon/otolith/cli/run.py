@@ -14,7 +14,7 @@ from otolith.cli.spec import check_source
 from otolith.settings import DEFAULT_ENDPOINT, Settings
 
 if TYPE_CHECKING:
-    from otolith.service.assemble import Daemon
+    from otolith.service.daemon import Daemon
     from otolith.service.workers import Workers
 
 

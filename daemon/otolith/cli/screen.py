@@ -41,6 +41,8 @@ class Screen:
 
     def take(self, message: Message) -> None:
         """Note one message."""
+        if message.stream.startswith("@"):  # the daemon itself, which has no labels to show
+            return
         view = self._streams.setdefault(message.stream, StreamView())
         view.model = message.model
         match message:

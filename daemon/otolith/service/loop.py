@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Event, Thread
 
 from otolith.errors import OtolithError
 from otolith.inference.engine import Seat
 from otolith.inference.stream import Stream
+from otolith.service.accounts import Accounts
 from otolith.service.company import Company
-from otolith.service.heartbeats import PERIOD_S, Heartbeats
+from otolith.service.heartbeats import Heartbeats
 from otolith.service.inbox import Inbox, Shelf, Taken
 from otolith.service.listener import Listener
+from otolith.service.report import Report
 from otolith.service.systemd import notify
 from otolith.sinks.sink import Sink
 from otolith.sources.source import Block, Source
@@ -45,6 +47,7 @@ class Loop:
         self._seats: dict[Seat | Stream, Listener] = {}
         self._threads: list[Thread] = []
         self._working = 0
+        self.report: Report | None = None  # what the daemon says of itself, if it is to
         self._heartbeats: Heartbeats[Shelf] = Heartbeats()
         self._accounts = Accounts()
         self._failure: OtolithError | None = None
@@ -158,7 +161,7 @@ class Loop:
         del self._seats[listener.stream]
         self._heartbeats.remove(shelf)
         self._publish(listener.close())
-        self._accounts.end(listener)
+        self._accounts.end(shelf, listener)
         self._publish([self._status(shelf, listener)])
 
     def _conclude(self, what: str, error: Exception | None) -> None:
@@ -174,7 +177,10 @@ class Loop:
             self._publish([self._status(shelf, self._listeners[shelf])])
         if now_s >= self._accounts.next_s:
             streams = len(self._listeners)
-            if self._accounts.close_second(now_s, self._listeners.values()) or not streams:
+            has_flowed = self._accounts.close_second(now_s, self._listeners)
+            if self.report is not None:
+                self._publish([self.report.write(self._accounts, streams, now_s - self._accounts.started_s)])
+            if has_flowed or not streams:
                 notify("WATCHDOG=1", f"STATUS=listening on {streams} stream(s), {self._accounts.frames} frames")
 
     def _status(self, shelf: Shelf, listener: Listener) -> Message:
@@ -199,40 +205,3 @@ class Loop:
         for message in messages:
             for sink in self._sinks:
                 sink.take(message)
-
-
-class Accounts:
-    """What all streams cost together, second by second."""
-
-    def __init__(self) -> None:
-        self.started_s = self.next_s = 0.0
-        self.frames = self._frames_of_gone = 0
-        self.busy_s = self._heard_s = self._heard_s_of_gone = 0.0
-        self._factor: float | None = None
-
-    def begin(self, now_s: float) -> None:
-        self.started_s, self.next_s = now_s, now_s + PERIOD_S
-
-    def end(self, listener: Listener) -> None:
-        """Its accounts are closed, and stay in the sums."""
-        self._frames_of_gone += listener.frames
-        self._heard_s_of_gone += listener.heard_s
-
-    def real_time_factor(self, listeners: Iterable[Listener]) -> float:
-        """Processing time over the time of what was stepped, in the last whole second or what there is of the first."""
-        if self._factor is not None:
-            return self._factor
-        heard_s = self._heard_s_of_gone + sum(each.heard_s for each in listeners)
-        return self.busy_s / heard_s if heard_s else 0.0
-
-    def close_second(self, now_s: float, listeners: Collection[Listener]) -> bool:
-        """Begin the next second; whether frames flowed in the one behind."""
-        frames_before, heard_before_s = self.frames, self._heard_s
-        self.frames = self._frames_of_gone + sum(each.frames for each in listeners)
-        self._heard_s = self._heard_s_of_gone + sum(each.heard_s for each in listeners)
-        heard_s = self._heard_s - heard_before_s
-        self._factor = self.busy_s / heard_s if heard_s else 0.0
-        self.busy_s = 0.0
-        while self.next_s <= now_s:  # one after a stall, not all that were missed
-            self.next_s += PERIOD_S
-        return self.frames > frames_before

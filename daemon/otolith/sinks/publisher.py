@@ -1,6 +1,7 @@
 """The publisher: messages over a ZeroMQ XPUB socket, on loopback or a socket file.
 
-A subscriber that stalls loses messages and sees it in their sequence numbers; nobody else waits for it.
+A subscriber that stalls loses messages and sees it in their sequence numbers; nobody else waits for it. What nobody has
+subscribed to is numbered like the rest, and neither encoded nor sent.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from otolith.wire.messages import Message, encode, topic_of
 
 HELD_MESSAGES = 10_000
 LINGER_MS = 500
+SUBSCRIBE, UNSUBSCRIBE = b"\1", b"\0"  # how the words of subscribers begin on an XPUB socket
+NEWS_EVERY = 256  # messages, where all are wanted: those who go must not pile up
 
 
 class Publisher:
@@ -29,6 +32,8 @@ class Publisher:
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.SNDHWM, HELD_MESSAGES)
         self._socket.setsockopt(zmq.LINGER, LINGER_MS)
+        self._wanted: tuple[bytes, ...] = ()  # prefixes of topics that somebody has subscribed to
+        self._untold = 0  # messages since we looked who came and went
         try:
             self.endpoint = bind(self._socket, endpoint)
         except zmq.ZMQError as error:
@@ -39,12 +44,34 @@ class Publisher:
             ) from None
 
     def take(self, message: Message) -> None:
-        """Send `[topic, payload]`; never waits (XPUB drops for a subscriber that is full)."""
-        self.send(topic_of(message), encode(message))
+        """Send `[topic, payload]` if anyone wants it; never waits (XPUB drops for a subscriber that is full)."""
+        topic = topic_of(message)
+        if self._is_wanted(topic):
+            self._socket.send_multipart([topic, encode(message)], zmq.DONTWAIT)
 
     def send(self, topic: bytes, payload: bytes) -> None:
         """As `take`, of a message that somebody else has written."""
-        self._socket.send_multipart([topic, payload], zmq.DONTWAIT)
+        if self._is_wanted(topic):
+            self._socket.send_multipart([topic, payload], zmq.DONTWAIT)
+
+    def _is_wanted(self, topic: bytes) -> bool:
+        self._untold += 1
+        if self._untold < NEWS_EVERY and topic.startswith(self._wanted):
+            return True
+        if int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:  # somebody came or went
+            self._note_subscriptions()
+        self._untold = 0
+        return topic.startswith(self._wanted)
+
+    def _note_subscriptions(self) -> None:
+        wanted = dict.fromkeys(self._wanted)
+        while int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:
+            news = self._socket.recv(zmq.NOBLOCK)
+            if news[:1] == SUBSCRIBE:
+                wanted[news[1:]] = None
+            elif news[:1] == UNSUBSCRIBE:
+                wanted.pop(news[1:], None)
+        self._wanted = tuple(wanted)
 
     def close(self) -> None:
         """Let what is queued leave, for half a second at most."""

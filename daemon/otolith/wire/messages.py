@@ -76,6 +76,9 @@ class StatusMessage(Message, frozen=True, kw_only=True, tag="status"):
     `frames`, `gaps`, `lost` (samples in gaps) and `drops` (blocks thrown away because the daemon was late) count since
     the daemon started; `real_time_factor` is processing time over sound time in the last second, of all streams
     together; `level_dbfs` is the loudest sample of it (None where nothing came, or for rows).
+
+    Stream `@ingest` is the daemon itself, where streams come from the network: `streams` are there now, `refused`
+    counts by reason what was not taken since it started; the others have neither field.
     """
 
     frames: int
@@ -85,6 +88,8 @@ class StatusMessage(Message, frozen=True, kw_only=True, tag="status"):
     real_time_factor: float
     uptime_s: float
     level_dbfs: float | None
+    streams: int | msgspec.UnsetType = msgspec.UNSET
+    refused: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
 
 AnyMessage = PosteriorsMessage | DetectionMessage | GapMessage | StatusMessage
@@ -124,6 +129,7 @@ def decode(parts: list[bytes]) -> AnyMessage | None:
 def as_dict(message: Message) -> dict[str, Any]:
     """A message for JSON: `values` become lists, one a frame."""
     fields: dict[str, Any] = {"kind": kind_of(message), **msgspec.structs.asdict(message)}
+    fields = {name: value for name, value in fields.items() if value is not msgspec.UNSET}
     if isinstance(message, PosteriorsMessage):
         fields["values"] = message.array().tolist()
     return fields

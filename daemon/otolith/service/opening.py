@@ -1,0 +1,42 @@
+"""What settings name, opened: models and sources. Errors say which stream of which file wanted them."""
+
+from __future__ import annotations
+
+from otolith.errors import OtolithError, SettingsError, UsageError
+from otolith.inference.model import Model
+from otolith.settings import RouteSettings, Settings, StreamSettings
+from otolith.sources.open import open_source
+from otolith.sources.source import Source, Spec
+
+
+def open_models(settings: Settings) -> dict[str, Model]:
+    """Each model file opened once, however many streams and routes lead to it; by path."""
+    return {path: Model.open(path) for path in dict.fromkeys(of.model for of in (*settings.stream, *settings.route))}
+
+
+def at_stream(where: str, stream: StreamSettings) -> str:
+    """How an error about a stream begins."""
+    return f'{where}: stream "{stream.name}"'
+
+
+def at_route(where: str, route: RouteSettings) -> str:
+    """How an error about a route begins."""
+    return f'{where}: route "{route.pattern}"'
+
+
+def open_stream(stream: StreamSettings, model: Model, at: str) -> Source:
+    """A stream's source, as its model wants it. Raises `OtolithError` that begins with `at`."""
+    try:
+        return open_source(spec_of(stream, at), model.card)
+    except UsageError as error:
+        raise SettingsError(f"{at}: {error}") from None
+    except OtolithError as error:
+        raise type(error)(f"{at}: {error}") from None
+
+
+def spec_of(stream: StreamSettings, at: str) -> Spec:
+    """A stream's source, as it is written. Raises `SettingsError` that begins with `at`."""
+    try:
+        return Spec.parse(stream.source)
+    except UsageError as error:
+        raise SettingsError(f"{at}: {error}") from None
