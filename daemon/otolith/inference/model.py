@@ -6,6 +6,7 @@ A model never changes, so any number of streams share one. State is a value: it 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from otolith.errors import ModelError
 from otolith.inference import gate
 from otolith.inference.card import Card, read_card
 from otolith.inference.proof import TOLERANCE, proof_input
-from otolith.inference.runtime import open_session
+from otolith.inference.runtime import bound_call, open_session
 
 Floats = NDArray[np.float32]
 State = dict[str, Floats]
@@ -27,15 +28,13 @@ NEXT = ".next"
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A step over arrays that stay where they are. Made by `Model.bind`, whose arrays it keeps alive."""
+    """A step over arrays that stay where they are. Made by `Model.bind`, whose arrays it keeps alive.
 
-    _session: Any
-    _binding: Any
+    `step()` reads `frames` and `state` as they now are, and writes `posteriors` and `following`.
+    """
+
+    step: Callable[[], None]
     _arrays: tuple[Floats, ...]
-
-    def step(self) -> None:
-        """Read `frames` and `state` as they now are; write `posteriors` and `following`."""
-        self._session.run_with_iobinding(self._binding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ class Model:
             binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
         for name, array in outputs.items():
             binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-        return Bound(self._session, binding, (*inputs.values(), *outputs.values()))
+        return Bound(bound_call(self._session, binding), (*inputs.values(), *outputs.values()))
 
     def _prove(self, where: str) -> None:
         """Step the card's proof and compare. Raises `ModelError` with the worst frame."""
