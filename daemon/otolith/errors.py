@@ -37,5 +37,9 @@ class SourceError(OtolithError):
     """A source cannot be opened or has failed."""
 
 
+class DeviceHangsError(SourceError):
+    """A device answers no more, and cannot be let go either: only another process can open it again."""
+
+
 class WireError(OtolithError):
     """An endpoint cannot be used, or what came over it is not a message of ours."""

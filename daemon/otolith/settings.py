@@ -43,10 +43,14 @@ class Listening(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class StreamSettings(Listening, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One stream that the daemon opens itself: its name, and what to listen to."""
+    """One stream that the daemon opens itself: its name, and what to listen to.
+
+    A device that is missing at the start is waited for, unless `waits` is false: then it is an error.
+    """
 
     name: Annotated[str, Meta(pattern=STREAM_NAME)]
     source: str
+    waits: bool = True
 
 
 class RouteSettings(Listening, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -128,7 +132,7 @@ def settings_for(model: str, source: str, publish: str | None, name: str | None)
     stream_name = name or re.sub(r"[^\w.-]", "-", Path(model).stem)[:64]
     if not re.fullmatch(STREAM_NAME, stream_name):
         raise SettingsError(f"stream name {stream_name!r}: use letters, digits, . _ and -, 64 at most")
-    stream = StreamSettings(name=stream_name, model=model, source=source)
+    stream = StreamSettings(name=stream_name, model=model, source=source, waits=False)
     return Settings(stream=[stream], publish=publish or DEFAULT_ENDPOINT)
 
 

@@ -66,6 +66,39 @@ def test_the_level_is_that_of_the_loudest_sample_since_the_last_status(tiny_audi
     assert listener.status(2.0, 0.0).level_dbfs is None
 
 
+def test_a_source_that_is_away_is_told_once_as_a_gap_and_in_every_status(tiny_audio: Model) -> None:
+    listener = Listener(Stream(tiny_audio), 16000, Scribe("b", "s", tiny_audio))
+    listener.take(Block(np.zeros(320, np.int16), 0))
+    nothing = np.empty(0, np.int16)
+    gaps = [m for m in listener.take(Block(nothing, 1, 0, "unplugged")) if isinstance(m, GapMessage)]
+    assert [(m.lost, m.reason) for m in gaps] == [(0, "unplugged")]
+    assert listener.take(Block(nothing, 2, 0, "unplugged")) == []
+    assert listener.status(1.0, 0.0).state == "unplugged"
+    (gap, *_) = listener.take(Block(np.zeros(320, np.int16), 3, 640, "unplugged"))
+    assert isinstance(gap, GapMessage)
+    assert gap.lost == 640
+    assert listener.status(2.0, 0.0).state == "listening"
+
+
+def test_a_source_that_comes_back_at_another_rate_is_resampled_from_there_on(tiny_audio: Model) -> None:
+    listener = Listener(Stream(tiny_audio), 16000, Scribe("b", "s", tiny_audio))
+    listener.take(Block(np.zeros(3200, np.int16), 0))
+    listener.take(Block(np.zeros(48000, np.int16), 1, 4800, "unplugged", 48000))
+    listener.close()
+    assert listener.lost == pytest.approx(1600, abs=320)
+    assert listener.frames == pytest.approx(10 + 50, abs=1)
+
+
+def test_a_second_of_clipping_and_seconds_of_one_value_are_counted(tiny_audio: Model) -> None:
+    listener = Listener(Stream(tiny_audio), 16000, Scribe("b", "s", tiny_audio))
+    told = []
+    for value in (32767, 0, 0):
+        listener.take(Block(np.full(320, value, np.int16), 0))
+        told.append(listener.status(1.0, 0.0))
+    assert [(m.clipped_s, m.flat_s) for m in told] == [(1, 1), (1, 2), (1, 3)]
+    assert told[0].offset == pytest.approx(1.0, abs=1e-4)
+
+
 @pytest.mark.parametrize(("rate", "resample"), [(16000, False), (48000, True), (8000, True)])
 def test_a_sound_of_any_rate_may_be_resampled(tiny_audio: Model, rate: float, resample: bool) -> None:
     check_rate(tiny_audio.card, rate, resample, "here")

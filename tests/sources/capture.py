@@ -9,11 +9,12 @@ import numpy as np
 
 from otolith.errors import SourceError
 from otolith.sources.microphone import Microphone
+from otolith.sources.portaudio import PortAudio
 
 
 def main() -> None:
     path, seconds = sys.argv[1], float(sys.argv[2])
-    microphone = Microphone("pulse", block_ms=int(sys.argv[3]), rate=int(sys.argv[4]))
+    microphone = Microphone(PortAudio(), "pulse", block_ms=int(sys.argv[3]), rate=int(sys.argv[4]))
     stop = threading.Event()
     threading.Timer(seconds, stop.set).start()
     blocks, lost = [], 0

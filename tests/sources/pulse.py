@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -60,6 +61,10 @@ class PulseServer:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+    def freeze(self) -> None:
+        """Stopped in its tracks: it holds its connections and answers nobody."""
+        self._process.send_signal(signal.SIGSTOP)
 
     def play(self, path: Path) -> None:
         subprocess.run(["paplay", str(path)], env=self.environment, check=True)

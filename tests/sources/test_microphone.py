@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import soxr
 from numpy.typing import NDArray
 
 from otolith import Subscriber
-from otolith.wire.messages import DetectionMessage, StatusMessage
+from otolith.wire.messages import AnyMessage, DetectionMessage, GapMessage, StatusMessage
 from tests.conftest import ROOT, SOUND
 from tests.processes import DaemonProcess
 from tests.sources.pulse import PulseServer, missing_parts
@@ -113,6 +113,67 @@ def test_a_word_said_into_the_microphone_reaches_a_subscriber(pulse: PulseServer
     last = messages[-1]
     assert isinstance(last, StatusMessage)
     assert (last.gaps, last.drops) == (last.gaps and 1, 0), "no gap but the broken frame at the end"
+
+
+def listen(subscriber: Subscriber, is_enough: Callable[[AnyMessage], bool], timeout_s: float) -> list[AnyMessage]:
+    """Messages until one is enough."""
+    messages, deadline_s = [], time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        if (message := subscriber.receive(0.1)) is not None:
+            messages.append(message)
+            if is_enough(message):
+                return messages
+    raise AssertionError(f"not within {timeout_s} s: {messages[-1:]}")
+
+
+def is_listening(message: AnyMessage) -> bool:
+    return isinstance(message, StatusMessage) and message.state == "listening" and message.frames > 0
+
+
+def is_gap(message: AnyMessage) -> bool:
+    return isinstance(message, GapMessage)
+
+
+def test_a_sound_server_that_dies_and_comes_back_is_heard_again(
+    pulse: PulseServer, endpoint: str, tiny_audio_file: Path
+) -> None:
+    arguments = ("--model", str(tiny_audio_file), "--source", "microphone:pulse", "--publish", endpoint)
+    with DaemonProcess(*arguments, **pulse.environment), Subscriber(endpoint, kind=["gap", "status"]) as subscriber:
+        listen(subscriber, is_listening, 10)
+        began_s = time.monotonic()
+        before = listen(subscriber, is_listening, 3)[-1]
+        pulse.kill()
+        gap = listen(subscriber, is_gap, 3)[-1]
+        assert isinstance(gap, GapMessage)
+        assert "microphone 'pulse'" in gap.reason
+        away = listen(subscriber, lambda m: isinstance(m, StatusMessage), 3)[-1]
+        assert isinstance(away, StatusMessage)
+        assert "microphone" in away.state
+        pulse.start()
+        after = listen(subscriber, is_listening, 5)[-1]
+        passed = (time.monotonic() - began_s) * 16000
+    assert isinstance(before, StatusMessage)
+    assert isinstance(after, StatusMessage)
+    accounted = 320 * (after.frames - before.frames) + after.lost - before.lost
+    assert accounted == pytest.approx(passed, abs=2 * 16000), "all that passed was heard or declared, to a heartbeat"
+    assert subscriber.missed == 0
+
+
+def test_a_sound_server_that_hangs_ends_the_daemon_behind_its_gap(
+    pulse: PulseServer, endpoint: str, tiny_audio_file: Path
+) -> None:
+    arguments = ("--model", str(tiny_audio_file), "--source", "microphone:pulse", "--publish", endpoint)
+    with (
+        DaemonProcess(*arguments, **pulse.environment) as daemon,
+        Subscriber(endpoint, kind=["gap", "status"]) as subscriber,
+    ):
+        listen(subscriber, is_listening, 10)
+        pulse.freeze()
+        code, said = daemon.wait(15)
+        assert code == 1
+        assert "cannot be let go" in said
+        messages = list(iter(lambda: subscriber.receive(0.5), None))
+    assert any("stalled" in m.reason for m in messages if isinstance(m, GapMessage))
 
 
 def otolith(pulse: PulseServer, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,14 +9,12 @@ import click
 def devices() -> None:
     """List the microphones that `microphone:NAME` can name; the default is marked."""
     from otolith.errors import SourceError
-    from otolith.sources.microphone import input_devices, portaudio
+    from otolith.sources.portaudio import PortAudio
 
-    audio = portaudio()
-    found = input_devices(audio)
+    found = PortAudio().inputs()
     if not found:
         raise SourceError("there is no input device; plug one in, or use recording: or pipe:")
-    default = audio.default.device[0]
-    for device in found:
-        mark = "*" if device["index"] == default else " "
+    for number, device in enumerate(found):
+        mark = " " if number else "*"
         channels = device["max_input_channels"]
         click.echo(f"{mark} {device['name']}  ({device['default_samplerate']:g} Hz, {channels} channels)")

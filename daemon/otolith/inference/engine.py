@@ -17,7 +17,8 @@ from otolith.inference.card import Trigger
 from otolith.inference.detector import Detector
 from otolith.inference.detectors import Detectors
 from otolith.inference.events import Detection, Event, Gap, Posteriors
-from otolith.inference.framing import INT16, INT16_SCALE, Backlog, Samples, peaks, to_floats
+from otolith.inference.framing import INT16, INT16_SCALE, Backlog, Samples, to_floats
+from otolith.inference.level import Level, levels
 from otolith.inference.model import Model
 from otolith.inference.rows import Table
 from otolith.inference.stream import END, NOT_FINITE
@@ -33,7 +34,7 @@ class Seat:
     `received` are as a stream's.
     """
 
-    __slots__ = ("_engine", "_hop_length", "_waiting", "backlog", "detector", "model", "peak", "position", "row")
+    __slots__ = ("_engine", "_hop_length", "_waiting", "backlog", "detector", "level", "model", "position", "row")
 
     def __init__(self, engine: Engine, row: int, detector: Detector) -> None:
         self._engine, self.row, self.detector = engine, row, detector
@@ -41,7 +42,7 @@ class Seat:
         self._hop_length, self._waiting = self.model.card.hop_length, engine._waiting
         self.backlog = Backlog(self.model.card)
         self.position = 0
-        self.peak = 0.0  # loudest sample stepped since `take_peak`, where the engine looks for it
+        self.level = Level()  # of what was stepped since `take_level`, where the engine looks at levels
 
     @property
     def received(self) -> int:
@@ -81,10 +82,10 @@ class Seat:
         self._engine._give_back(self)
         return events
 
-    def take_peak(self) -> float:
-        """The loudest sample, 0..1, that was stepped since this was asked last; the engine must look for peaks."""
-        peak, self.peak = self.peak, 0.0
-        return peak
+    def take_level(self) -> Level:
+        """Of the samples that were stepped since this was asked last; the engine must look at levels."""
+        level, self.level = self.level, Level()
+        return level
 
     def _end_active(self) -> list[Detection]:
         self._engine._detectors.settle(self.row, self.detector)
@@ -94,7 +95,7 @@ class Seat:
 class Engine:
     """Steps the streams of one model together, up to `largest_batch` of them and `frames_per_step` frames at a time.
 
-    With `looks_for_peaks` it also notes how loud each stream is: of a whole batch that costs what it would of one.
+    With `looks_at_levels` it also notes how loud each stream is: of a whole batch that costs little more than of one.
     """
 
     def __init__(
@@ -103,10 +104,10 @@ class Engine:
         frames_per_step: int = FRAMES_PER_STEP,
         largest_batch: int = LARGEST_BATCH,
         *,
-        looks_for_peaks: bool = False,
+        looks_at_levels: bool = False,
     ) -> None:
         self.model = model
-        self._looks_for_peaks = looks_for_peaks
+        self._looks_at_levels = looks_at_levels
         self._frames_per_step, self._largest_batch = frames_per_step, largest_batch
         self._hop_length = model.card.hop_length
         self._table = Table(model, frames_per_step, largest_batch)
@@ -213,12 +214,12 @@ class Engine:
         rows, values = self._table.step([seat.row for seat in seats], frames)
         starts = [seat.position for seat in seats]
         found = self._detectors.push(rows, [seat.detector for seat in seats], values, starts)
-        if self._looks_for_peaks:
-            for seat, peak in zip(seats, peaks(self._table.inputs(len(seats), frames)).tolist(), strict=True):
-                seat.peak = max(seat.peak, peak)
         told: list[tuple[Seat, list[Event]]] = []
         hop, waiting = self._hop_length, self._waiting
         length = frames * hop
+        if self._looks_at_levels:
+            for seat, extremes in zip(seats, levels(self._table.inputs(len(seats), frames)), strict=True):
+                seat.level.add(*extremes, length)
         for seat, posteriors in zip(seats, values, strict=True):
             seat.position += length
             told.append((seat, [Posteriors(seat.position, posteriors)]))

@@ -23,13 +23,6 @@ def to_floats(samples: Samples) -> NDArray[np.float32]:
     return np.ascontiguousarray(samples, np.float32)
 
 
-def peaks(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The loudest sample of each stream in `(streams, frames, hop_length)`: `(streams,)`, 0..1."""
-    flat = frames.reshape(len(frames), -1)
-    highest: NDArray[np.float32] = np.maximum(np.maximum.reduce(flat, axis=1), -np.minimum.reduce(flat, axis=1))
-    return highest
-
-
 class Framer:
     """Cuts one stream of samples `(n,)` into hops, or passes rows `(n, channels)` on as they are."""
 

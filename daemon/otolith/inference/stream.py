@@ -14,7 +14,8 @@ import numpy as np
 from otolith.inference.card import Trigger
 from otolith.inference.detector import Detector
 from otolith.inference.events import Event, Gap, Posteriors
-from otolith.inference.framing import Framer, Samples, peaks
+from otolith.inference.framing import Framer, Samples
+from otolith.inference.level import Level, levels
 from otolith.inference.model import Model, State
 
 # A recording read whole would otherwise ask the graph for gigabytes of intermediate values.
@@ -32,13 +33,13 @@ class Stream:
     """
 
     position: int
-    _peak = 0.0
     _framer: Framer
     _state: State
     _detector: Detector
 
     def __init__(self, model: Model, triggers: Mapping[str, Trigger] | None = None) -> None:
         self.model = model
+        self._level = Level()
         self._triggers = {**model.card.detector, **(triggers or {})}
         self._begin(first_id=0)
 
@@ -58,7 +59,8 @@ class Stream:
         events: list[Event] = []
         for start in range(0, len(frames), MAX_FRAMES_PER_STEP):
             chunk = frames[None, start : start + MAX_FRAMES_PER_STEP]
-            self._peak = max(self._peak, float(peaks(chunk)[0]))
+            for extremes in levels(chunk):
+                self._level.add(*extremes, chunk[0].size)
             posteriors, self._state = self.model.step(chunk, self._state)
             detections = self._detector.push(posteriors[0], self.position)
             self.position += posteriors.shape[1] * self.model.card.hop_length
@@ -82,15 +84,16 @@ class Stream:
             return self.gap(0, END)
         return [*self._detector.close(self.position)]
 
-    def take_peak(self) -> float:
-        """The loudest sample, 0..1, that was stepped since this was asked last."""
-        peak, self._peak = self._peak, 0.0
-        return peak
+    def take_level(self) -> Level:
+        """Of the samples that were stepped since this was asked last."""
+        level, self._level = self._level, Level()
+        return level
 
     def fork(self) -> Stream:
         """A copy that goes its own way from here: what one hears, the other does not. The model stays shared."""
         twin = copy.copy(self)  # state is a value: each step makes a new one
         twin._framer = copy.deepcopy(self._framer)
+        twin._level = copy.copy(self._level)
         twin._detector = copy.deepcopy(self._detector)
         return twin
 

@@ -37,7 +37,7 @@ class Company:
         party = self._parties.get(model.digest)
         if party is None:
             settings, is_sound = self._settings, model.card.kind == "audio"
-            engine = Engine(model, settings.frames_per_step, settings.largest_batch, looks_for_peaks=is_sound)
+            engine = Engine(model, settings.frames_per_step, settings.largest_batch, looks_at_levels=is_sound)
             party = self._parties[model.digest] = Party(engine)
         return party.engine.add(triggers)
 

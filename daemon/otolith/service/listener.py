@@ -6,6 +6,7 @@ over recordings with a stream of its own, whose events come at once.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
 
@@ -18,11 +19,14 @@ from otolith.inference.events import Event, Gap, Posteriors
 from otolith.inference.framing import Samples
 from otolith.inference.stream import Stream
 from otolith.sources.source import Block
-from otolith.wire.messages import Message
+from otolith.wire.messages import LISTENING, Message
 from otolith.wire.scribe import Scribe
 
 # Sensors run a little off their nominal rate (102.5 and 104.3 Hz for "100 Hz"); rows are fed by count within this.
 SENSOR_RATE_TOLERANCE = 0.2
+
+
+log = logging.getLogger(__name__)
 
 
 class Listener:
@@ -39,13 +43,23 @@ class Listener:
         self.lost = 0
         self._time_ns = 0  # capture time of the last sample taken
         self._told_frames = 0  # at the last heartbeat
+        self._clipped_s = self._flat_s = 0
+        self._is_away, self._state = False, LISTENING
 
     def take(self, block: Block) -> list[Message]:
         """What there is to tell of one block at once, in order."""
-        if not block.lost and self._resampler is None:  # nearly always, and nearly always there is nothing
-            return self._push(block.samples, block.time_ns)
-        messages = self._declare(round(block.lost * self._per_source_sample), block.reason) if block.lost else []
         samples, time_ns = block.samples, block.time_ns
+        is_plain = len(samples) and not (block.lost or self._is_away)
+        if is_plain and self._resampler is None:  # nearly always, and nearly always there is nothing to tell
+            return self._push(samples, time_ns)
+        turns = bool(block.rate) and block.rate != self.source_rate
+        if turns:
+            self._turn_to(block.rate)
+        was_away, self._is_away = self._is_away, not len(samples)
+        self._state = block.reason if self._is_away else LISTENING
+        messages: list[Message] = []
+        if block.lost or turns or self._is_away > was_away:
+            messages = self._declare(round(block.lost * self._per_source_sample), block.reason)
         if self._resampler is not None:
             samples = self._resampler.push(samples)
             time_ns -= round(self._resampler.delay_s * 1e9)
@@ -72,9 +86,11 @@ class Listener:
         return self.frames / self._card.frame_rate
 
     def status(self, uptime_s: float, real_time_factor: float, drops: int = 0) -> Message:
-        """A heartbeat; the level is that of the time since the last one."""
-        peak, is_heard = self.stream.take_peak(), self.frames > self._told_frames and self._card.kind == "audio"
+        """A heartbeat; levels are those of the time since the last one."""
+        level, is_heard = self.stream.take_level(), self.frames > self._told_frames and self._card.kind == "audio"
         self._told_frames = self.frames
+        self._clipped_s += is_heard and level.is_clipped
+        self._flat_s = self._flat_s + 1 if is_heard and level.is_flat else 0
         return self._scribe.status(
             self.stream.position,
             self._time_ns,
@@ -84,8 +100,19 @@ class Listener:
             drops=drops,
             real_time_factor=round(real_time_factor, 6),
             uptime_s=round(uptime_s, 3),
-            level_dbfs=round(20 * math.log10(max(peak, 1e-5)), 1) if is_heard else None,
+            level_dbfs=round(20 * math.log10(max(level.peak, 1e-5)), 1) if is_heard else None,
+            state=self._state,
+            offset=round(level.offset, 5) if is_heard else None,
+            clipped_s=self._clipped_s,
+            flat_s=self._flat_s,
         )
+
+    def _turn_to(self, rate: float) -> None:
+        """The source has another rate from here on: it is another device, or the same one set otherwise."""
+        log.info("samples now come at %g Hz instead of %g", rate, self.source_rate)
+        self.source_rate = rate
+        self._resamples = self._card.kind == "audio" and rate != self._card.sample_rate
+        self._per_source_sample = self._card.sample_rate / rate if self._resamples else 1.0
 
     def _ready(self) -> None:
         """A fresh resampler, for a fresh stream."""

@@ -27,7 +27,7 @@ def at_route(where: str, route: RouteSettings) -> str:
 def open_stream(stream: StreamSettings, model: Model, at: str) -> Source:
     """A stream's source, as its model wants it. Raises `OtolithError` that begins with `at`."""
     try:
-        return open_source(spec_of(stream, at), model.card)
+        return open_source(spec_of(stream, at), model.card, waits=stream.waits)
     except UsageError as error:
         raise SettingsError(f"{at}: {error}") from None
     except OtolithError as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from otolith.sources.source import Source, Spec, Wanted
 
 
-def open_source(spec: Spec, wanted: Wanted) -> Source:
-    """Open what `spec` names, as it is `wanted`.
+def open_source(spec: Spec, wanted: Wanted, *, waits: bool = False) -> Source:
+    """Open what `spec` names, as it is `wanted`. A device is opened again whenever it fails; with `waits` it may be
+    missing at first.
 
     Raises `UsageError` on a spec that cannot be meant, `SourceError` or `RecordingError` on what cannot be opened.
     """
@@ -20,4 +21,4 @@ def open_source(spec: Spec, wanted: Wanted) -> Source:
         return open_pipe(spec, wanted)
     from otolith.sources.microphone import open_microphone
 
-    return open_microphone(spec, wanted)
+    return open_microphone(spec, wanted, waits=waits)

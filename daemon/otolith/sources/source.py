@@ -25,13 +25,15 @@ class Block(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Samples `(n,)` int16 or float32, or sensor rows `(n, channels)` float32, of any length.
 
     `time_ns` is the UTC capture time of the last of them; `lost` samples went missing before the first, for `reason`.
-    A block may be empty and only tell of a loss.
+    A block may be empty and only tell of a loss: nothing is heard then, and the reason is why. `rate` is how many
+    samples a second there are from here on, where that is not what the source said before.
     """
 
     samples: Samples
     time_ns: int
     lost: int = 0
     reason: str = ""
+    rate: float = 0.0
 
 
 class Wanted(Protocol):

@@ -19,6 +19,7 @@ TOPIC_ROOT = "otolith/1/"
 
 Kind = Literal["posteriors", "detection", "gap", "status"]
 KINDS: tuple[Kind, ...] = ("posteriors", "detection", "gap", "status")
+LISTENING = "listening"  # a stream's state while samples come
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -75,7 +76,9 @@ class StatusMessage(Message, frozen=True, kw_only=True, tag="status"):
 
     `frames`, `gaps`, `lost` (samples in gaps) and `drops` (blocks thrown away because the daemon was late) count since
     the daemon started; `real_time_factor` is processing time over sound time in the last second, of all streams
-    together; `level_dbfs` is the loudest sample of it (None where nothing came, or for rows).
+    together. `state` is `listening`, or why nothing is heard. `level_dbfs` is the loudest sample of the last second and
+    `offset` their mean in parts of full scale (None where nothing came, or for rows); `clipped_s` counts seconds in
+    which full scale was touched, `flat_s` those since one last held more than one value: a microphone muted, or broken.
 
     Stream `@ingest` is the daemon itself, where streams come from the network: `streams` are there now, `refused`
     counts by reason what was not taken since it started; the others have neither field.
@@ -88,6 +91,10 @@ class StatusMessage(Message, frozen=True, kw_only=True, tag="status"):
     real_time_factor: float
     uptime_s: float
     level_dbfs: float | None
+    state: str = LISTENING
+    offset: float | None = None
+    clipped_s: int = 0
+    flat_s: int = 0
     streams: int | msgspec.UnsetType = msgspec.UNSET
     refused: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
