@@ -93,7 +93,8 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All a daemon needs to know.
 
-    With more than one of `workers`, each is a process of its own that listens to its share of the streams.
+    With more than one of `workers`, each is a process of its own that listens to its share of the streams. `control` is
+    where `otolith status` finds it: in the usual place (true), at a path of its own, or nowhere (false).
     """
 
     stream: Annotated[list[StreamSettings], Meta(max_length=10_000)] = []
@@ -102,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     route: Annotated[list[RouteSettings], Meta(max_length=1000)] = []
     engine: EngineSettings = EngineSettings()
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    control: bool | str = True
 
 
 def read_settings(path: Path, publish: str | None = None) -> Settings:

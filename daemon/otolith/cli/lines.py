@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from otolith.wire.messages import DetectionMessage, GapMessage, Message, PosteriorsMessage, StatusMessage
+from otolith.wire.messages import LISTENING, DetectionMessage, GapMessage, Message, PosteriorsMessage, StatusMessage
 
 if TYPE_CHECKING:  # a subscriber needs no onnxruntime
     from otolith.inference.model import Model
@@ -47,6 +47,12 @@ def _content(message: Message) -> str:
             return f"posteriors: {message.labels[best]} {row[best]:.2f} ({message.frames} frames)"
         case StatusMessage():
             level = "" if message.level_dbfs is None else f", level {message.level_dbfs:.0f} dBFS"
+            if message.state != LISTENING:
+                level = f"; {message.state}"
+            elif message.flat_s > 1:
+                level += f", nothing but one value for {message.flat_s} s"
+            if message.clipped_s:
+                level += f", clipped in {message.clipped_s} s"
             if message.refused:  # neither empty nor absent
                 level += f"; refused: {', '.join(f'{count} {why}' for why, count in message.refused.items())}"
             if isinstance(message.streams, int):

@@ -17,6 +17,7 @@ COMMANDS = {
     "infer": "otolith.cli.infer:infer",
     "devices": "otolith.cli.devices:devices",
     "check": "otolith.cli.check:check",
+    "status": "otolith.cli.status:status",
 }
 TRAINING = "otolith_training.cli"
 TRAINING_EXTRA = "the training extra: pip install 'otolith[training]'"

@@ -8,11 +8,12 @@ from datetime import datetime
 
 import numpy as np
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from otolith.wire.messages import DetectionMessage, GapMessage, Message, PosteriorsMessage, StatusMessage
+from otolith.wire.messages import LISTENING, DetectionMessage, GapMessage, Message, PosteriorsMessage, StatusMessage
 
 BAR_WIDTH = 24
 EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -104,6 +105,8 @@ def _heard(message: DetectionMessage) -> Text:
 def _status(status: StatusMessage | None) -> str:
     if status is None:
         return ""
+    if status.state != LISTENING:
+        return f"[bold red]{escape(status.state)}[/]"
     level = "" if status.level_dbfs is None else f"{status.level_dbfs:.0f} dBFS · "
     return (
         f"[dim]{level}{100 * status.real_time_factor:.1f} % of real time · {status.frames} frames · "

@@ -28,7 +28,7 @@ def assemble(settings: Settings, where: str, line: Line | None = None) -> Daemon
     loop = Loop(reception.company, [publisher])
     reception.seat(loop)
     if settings.ingest is None:
-        return Daemon(loop, publisher)
+        return Daemon(loop, publisher, control=settings.control)
     from otolith.service.admission import admission  # here: whom nobody sends to need not wait for it
     from otolith.service.arrivals import Arrivals
     from otolith.sources.network import Ingest
@@ -41,4 +41,4 @@ def assemble(settings: Settings, where: str, line: Line | None = None) -> Daemon
         raise
     loop.report = Report(boot, ingest.faults, None if line is None else line.worker)
     loop.attend("ingest", Arrivals(ingest, loop, reception.welcome).run)
-    return Daemon(loop, publisher, ingest)
+    return Daemon(loop, publisher, ingest, settings.control)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass
+import os
+import time
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from otolith.service.control import Control, open_control
 from otolith.service.loop import Loop
 from otolith.sinks.publisher import Publisher
 from otolith.sinks.relay import Relay
+from otolith.wire.control import Answer, DaemonStatus, Request
 
 if TYPE_CHECKING:
     from otolith.sources.network import Ingest
@@ -23,6 +28,8 @@ class Daemon:
     loop: Loop
     publisher: Publisher | Relay
     ingest: Ingest | None = None
+    control: bool | str = False
+    _began_s: float = field(default_factory=time.monotonic)
 
     @property
     def endpoint(self) -> str:
@@ -38,6 +45,36 @@ class Daemon:
         gc.freeze()  # what stands now stays: the collector need not walk modules and models again and again
         gc.set_threshold(GARBAGE)  # what a step leaves goes by its count of references; the collector finds nothing
         try:
-            self.loop.run()
+            with self._controlled():
+                self.loop.run()
         finally:
             self.publisher.close()
+
+    def status(self) -> DaemonStatus:
+        """How it is now. From any thread."""
+        from importlib.metadata import version  # here: it takes a moment, and few ask
+
+        accounts = self.loop.accounts
+        return DaemonStatus(
+            version=version("otolith"),
+            pid=os.getpid(),
+            publish=self.endpoint,
+            up_s=round(time.monotonic() - self._began_s, 3),
+            real_time_factor=round(accounts.real_time_factor([]), 6),
+            frames=accounts.frames,
+            gaps=accounts.gaps,
+            lost=accounts.lost,
+            drops=accounts.drops,
+            refused={} if self.ingest is None else dict(self.ingest.faults),
+            streams=self.loop.statuses,
+        )
+
+    def _controlled(self) -> AbstractContextManager[Control | None]:
+        control = open_control(self.control, self._answer)
+        if control is None:
+            return nullcontext()
+        control.start()
+        return closing(control)
+
+    def _answer(self, _request: Request) -> Answer:
+        return Answer(status=self.status())

@@ -19,7 +19,7 @@ from otolith.inference.events import Event, Gap, Posteriors
 from otolith.inference.framing import Samples
 from otolith.inference.stream import Stream
 from otolith.sources.source import Block
-from otolith.wire.messages import LISTENING, Message
+from otolith.wire.messages import LISTENING, Message, StatusMessage
 from otolith.wire.scribe import Scribe
 
 # Sensors run a little off their nominal rate (102.5 and 104.3 Hz for "100 Hz"); rows are fed by count within this.
@@ -85,7 +85,7 @@ class Listener:
         """How much was stepped, in seconds of its own time."""
         return self.frames / self._card.frame_rate
 
-    def status(self, uptime_s: float, real_time_factor: float, drops: int = 0) -> Message:
+    def status(self, uptime_s: float, real_time_factor: float, drops: int = 0) -> StatusMessage:
         """A heartbeat; levels are those of the time since the last one."""
         level, is_heard = self.stream.take_level(), self.frames > self._told_frames and self._card.kind == "audio"
         self._told_frames = self.frames

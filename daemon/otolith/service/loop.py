@@ -24,7 +24,7 @@ from otolith.service.report import Report
 from otolith.service.systemd import notify
 from otolith.sinks.sink import Sink
 from otolith.sources.source import Block, Source
-from otolith.wire.messages import Message
+from otolith.wire.messages import Message, StatusMessage
 
 HELD_S = 2.0
 THREADS_END_S = 0.3  # a reader that hangs (a frozen device) is left behind
@@ -50,6 +50,7 @@ class Loop:
         self.report: Report | None = None  # what the daemon says of itself, if it is to
         self._heartbeats: Heartbeats[Shelf] = Heartbeats()
         self._accounts = Accounts()
+        self._told: dict[Shelf, StatusMessage] = {}
         self._failure: OtolithError | None = None
         self._is_ready = False
 
@@ -98,6 +99,16 @@ class Loop:
                 self.remove(shelf)
 
         self.attend(f"stream {name!r}", read)
+
+    @property
+    def statuses(self) -> list[StatusMessage]:
+        """The last heartbeat of every stream that is there. From any thread."""
+        return list(self._told.values())
+
+    @property
+    def accounts(self) -> Accounts:
+        """What all streams came to, as of the last whole second. To be read from any thread."""
+        return self._accounts
 
     def stop(self) -> None:
         """End soon: what has been taken in is still processed and published. Safe in a signal handler's thread."""
@@ -163,6 +174,7 @@ class Loop:
         self._publish(listener.close())
         self._accounts.end(shelf, listener)
         self._publish([self._status(shelf, listener)])
+        self._told.pop(shelf, None)
 
     def _conclude(self, what: str, error: Exception | None) -> None:
         self._working -= 1
@@ -186,7 +198,8 @@ class Loop:
     def _status(self, shelf: Shelf, listener: Listener) -> Message:
         accounts = self._accounts
         factor = accounts.real_time_factor(self._listeners.values())
-        return listener.status(time.monotonic() - accounts.started_s, factor, shelf.drops)
+        told = self._told[shelf] = listener.status(time.monotonic() - accounts.started_s, factor, shelf.drops)
+        return told
 
     def _finish(self) -> None:
         """The last words: what was taken in, what was active, and each stream's accounts."""

@@ -21,10 +21,13 @@ from pathlib import Path
 import msgspec
 
 from otolith.errors import OtolithError, SettingsError
+from otolith.service.control import open_control
+from otolith.service.inquiry import inquire
 from otolith.service.switchboard import Switchboard
 from otolith.service.systemd import notify
 from otolith.service.worker import Order, share_of
 from otolith.settings import Settings
+from otolith.wire.control import Answer, Request
 from otolith.wire.line import Line, worker_of
 
 LOOK_S = 0.05  # how often workers are looked after; blocks and messages are not waited for
@@ -66,7 +69,7 @@ class Workers:
     """`settings.workers` processes behind one switchboard. Raises as a `Publisher` and an `Ingest` would."""
 
     def __init__(self, settings: Settings, where: str) -> None:
-        self._where = where
+        self._where, self._control, self._began_s = where, settings.control, time.monotonic()
         self._is_stopping = self._is_ready = False
         self._folder = private_folder()
         try:
@@ -79,6 +82,9 @@ class Workers:
 
     def run(self) -> None:
         """Until all workers' sources have ended, or the daemon is stopped. Raises what ended a worker for good."""
+        control = open_control(self._control, self._answer)
+        if control is not None:
+            control.start()
         try:
             while not self._is_stopping and not all(worker.is_over for worker in self._workers):
                 for worker in self._workers:
@@ -90,7 +96,13 @@ class Workers:
                         time.sleep(GATHER_S)
                     self._board.serve()
         finally:
+            if control is not None:
+                control.close()
             self._end()
+
+    def _answer(self, _request: Request) -> Answer:
+        paths = [Path(str(worker.settings.control)) for worker in self._workers]
+        return Answer(status=inquire(paths, self.endpoint, time.monotonic() - self._began_s))
 
     def stop(self) -> None:
         """End soon, with everybody's last words. Safe in a signal handler."""
@@ -101,7 +113,7 @@ class Workers:
         own = {name for name in names if worker_of(name.encode(), settings.workers) == line.worker}
         notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         notified.bind(str(line.notify))
-        share = share_of(settings, own)
+        share = msgspec.structs.replace(share_of(settings, own), control=f"{self._folder}/{line.worker}.control")
         return Worker(line.worker, share, notified, is_over=not own and settings.ingest is None)
 
     def _start(self, worker: Worker) -> None:

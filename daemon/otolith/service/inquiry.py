@@ -1,0 +1,38 @@
+"""The inquiry: how a daemon of many workers is, asked of each and added up."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from otolith.errors import WireError
+from otolith.wire.control import DaemonStatus, Request, ask
+
+
+def inquire(workers: Iterable[Path], publish: str, up_s: float) -> DaemonStatus:
+    """The sums of those workers who answer at their control sockets; one that is being started again does not."""
+    from importlib.metadata import version  # here: it takes a moment, and few ask
+
+    told: list[DaemonStatus] = []
+    for path in workers:
+        try:
+            answer = ask(path, Request("status"))
+        except WireError:
+            continue
+        if answer.status is not None:
+            told.append(answer.status)
+    return DaemonStatus(
+        version=version("otolith"),
+        pid=os.getpid(),
+        publish=publish,
+        up_s=round(up_s, 3),
+        real_time_factor=max((each.real_time_factor for each in told), default=0.0),
+        frames=sum(each.frames for each in told),
+        gaps=sum(each.gaps for each in told),
+        lost=sum(each.lost for each in told),
+        drops=sum(each.drops for each in told),
+        refused=dict(sum((Counter(each.refused) for each in told), Counter())),
+        streams=[stream for each in told for stream in each.streams],
+    )
