@@ -105,7 +105,7 @@ def identify(recipe: Recipe, items: Items, sets: list[DataSet]) -> Identity:
 def scale(network: Network, recipe: Recipe, chunks: list[Chunk]) -> None:
     """Set the front end's scaling from training chunks."""
     frontend = network.frontend
-    device = network.head.weight.device
+    device = network.device
     frames = torch.from_numpy(np.concatenate([chunk.frames for chunk in chunks])).to(device)
     raw, _ = frontend.raw(frames, frontend.fresh_state(len(frames)))
     scaling = recipe.frontend.scaling if isinstance(recipe.frontend, Rows) else "z-score"

@@ -21,7 +21,7 @@ from otolith_training.fit import Fitted, fit
 from otolith_training.measure.evaluate import measure
 from otolith_training.measure.tables import to_markdown
 from otolith_training.network.cards import make_card
-from otolith_training.network.export import export
+from otolith_training.network.export import export, refuse_look_ahead
 from otolith_training.recipe import Clips, Recipe, with_seed
 from otolith_training.recipe_file import read_recipe
 
@@ -46,6 +46,7 @@ def train(
     """
     recipe, text = read_recipe(recipe_path)
     recipe = with_seed(recipe, seed)
+    refuse_look_ahead(recipe.network, str(recipe_path))  # now, not after an hour of training
     out = out or Path(f"{recipe.name}.onnx")
     runs = runs or out.with_suffix(".runs")
     items = list_items(recipe, data)
