@@ -71,7 +71,7 @@ def finish(
     `origin` stands on the card beside them: `parents`, the models it was retrained from, the first one first; or
     `fold`, who of the data was held out from it (`crossvalidate.py`).
     """
-    examples = _examples(recipe, items)
+    examples = examples_of(recipe, items)
     metrics: dict[str, Any] = {
         "parameters": sum(p.numel() for p in fitted.network.parameters()),
         "epochs": fitted.epoch,
@@ -120,7 +120,7 @@ def _on_splits(model: Model, recipe: Recipe, items: Items, console: Console) -> 
     return figures
 
 
-def _examples(recipe: Recipe, items: Items) -> list[NDArray[np.float32]]:
+def examples_of(recipe: Recipe, items: Items) -> list[NDArray[np.float32]]:
     """A few real recordings for the export to agree on."""
     return [
         load_audio(item.path, round(recipe.frontend.sample_rate)) if isinstance(item, Clip) else item.values
