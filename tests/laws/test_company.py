@@ -75,15 +75,15 @@ FATES = st.sampled_from([*["int16"] * 4, "float", "poisoned", "missing"])
 @given(data=st.data(), frames_per_step=st.integers(1, 5), largest_batch=st.integers(1, 6))
 @settings(max_examples=60, deadline=None)
 def test_law_2_streams_that_come_go_stall_and_send_nan_change_nothing_beside_them(
-    tiny_audio: Model, data: st.DataObject, frames_per_step: int, largest_batch: int
+    small: Model, data: st.DataObject, frames_per_step: int, largest_batch: int
 ) -> None:
-    engine = Engine(tiny_audio, frames_per_step, largest_batch)
+    engine = Engine(small, frames_per_step, largest_batch)
     counts = np.random.default_rng(0).integers(-16000, 16000, 200 * HOP).astype(np.int16)  # it starts and ends labels
     present: list[Guest] = []
     gone: list[Guest] = []
     for move in data.draw(st.lists(MOVES, min_size=20, max_size=60)):
         if move == "come" or not present:
-            present.append(Guest(engine.add(), Stream(tiny_audio), counts[data.draw(st.integers(0, 8000)) :]))
+            present.append(Guest(engine.add(), Stream(small), counts[data.draw(st.integers(0, 8000)) :]))
         elif move == "hear":
             guest = data.draw(st.sampled_from(present))
             guest.hear(data.draw(st.integers(0, 12 * HOP)), data.draw(FATES))

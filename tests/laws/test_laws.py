@@ -1,4 +1,4 @@
-"""The laws, as properties of generated cuttings of real sound, on the model that ships."""
+"""The laws, as properties of generated cuttings of real sound, on the model that ships and on every other cell."""
 
 from __future__ import annotations
 
@@ -34,35 +34,35 @@ def cuttings(draw: st.DrawFn, total: int = WHOLE) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def whole(words: Model, sound: NDArray[np.float32]) -> list[Event]:
-    return pushed_in(words, [sound[:WHOLE]])
+def whole(model: Model, sound: NDArray[np.float32]) -> list[Event]:
+    return pushed_in(model, [sound[:WHOLE]])
 
 
 @given(cuts=cuttings())
 @settings(max_examples=40, deadline=None)
 def test_law_1_chunking_any_cutting_gives_the_same_posteriors_and_detections(
-    words: Model, sound: NDArray[np.float32], whole: list[Event], cuts: list[int]
+    model: Model, sound: NDArray[np.float32], whole: list[Event], cuts: list[int]
 ) -> None:
-    found = pushed_in(words, [sound[a:b] for a, b in pairwise([0, *cuts, WHOLE])])
+    found = pushed_in(model, [sound[a:b] for a, b in pairwise([0, *cuts, WHOLE])])
     np.testing.assert_allclose(posteriors_of(found), posteriors_of(whole), atol=1e-5)
     told = [[(e.label, e.phase, e.position) for e in events if isinstance(e, Detection)] for events in (found, whole)]
     assert told[0] == told[1]
 
 
-def test_law_1_chunking_sample_by_sample(words: Model, sound: NDArray[np.float32], whole: list[Event]) -> None:
+def test_law_1_chunking_sample_by_sample(model: Model, sound: NDArray[np.float32], whole: list[Event]) -> None:
     samples = 10 * HOP
-    found = pushed_in(words, [sound[i : i + 1] for i in range(samples)])
+    found = pushed_in(model, [sound[i : i + 1] for i in range(samples)])
     np.testing.assert_allclose(posteriors_of(found), posteriors_of(whole)[:10], atol=1e-5)
 
 
 @given(change_at=st.integers(0, WHOLE - 1), seed=st.integers(0, 1000))
 @settings(max_examples=20, deadline=None)
 def test_law_3_causality_later_sound_changes_nothing_earlier(
-    words: Model, sound: NDArray[np.float32], whole: list[Event], change_at: int, seed: int
+    model: Model, sound: NDArray[np.float32], whole: list[Event], change_at: int, seed: int
 ) -> None:
     changed = sound[:WHOLE].copy()
     changed[change_at:] = np.random.default_rng(seed).uniform(-1, 1, WHOLE - change_at)
-    found = posteriors_of(pushed_in(words, [changed]))
+    found = posteriors_of(pushed_in(model, [changed]))
     before = change_at // HOP
     np.testing.assert_allclose(found[:before], posteriors_of(whole)[:before], atol=1e-6)
 
@@ -70,9 +70,9 @@ def test_law_3_causality_later_sound_changes_nothing_earlier(
 @given(data=st.data(), cuts=cuttings())
 @settings(max_examples=30, deadline=None)
 def test_law_5_accounting_every_sample_was_processed_or_is_in_a_gap(
-    words: Model, sound: NDArray[np.float32], data: st.DataObject, cuts: list[int]
+    model: Model, sound: NDArray[np.float32], data: st.DataObject, cuts: list[int]
 ) -> None:
-    stream = Stream(words)
+    stream = Stream(model)
     processed = lost = sent = 0
     for a, b in pairwise([0, *cuts, WHOLE]):
         fate = data.draw(st.sampled_from(["whole", "whole", "whole", "missing", "poisoned"]))
@@ -90,10 +90,10 @@ def test_law_5_accounting_every_sample_was_processed_or_is_in_a_gap(
 @given(gap_at=st.integers(1, WHOLE // 2))
 @settings(max_examples=15, deadline=None)
 def test_law_6_fresh_start_behind_a_gap_nothing_is_left_of_before(
-    words: Model, sound: NDArray[np.float32], gap_at: int
+    model: Model, sound: NDArray[np.float32], gap_at: int
 ) -> None:
-    stream = Stream(words)
+    stream = Stream(model)
     stream.push(sound[:gap_at])
     stream.gap(4000, "unplugged")
     rest = sound[gap_at:WHOLE]
-    np.testing.assert_array_equal(posteriors_of(stream.push(rest)), posteriors_of(pushed_in(words, [rest])))
+    np.testing.assert_array_equal(posteriors_of(stream.push(rest)), posteriors_of(pushed_in(model, [rest])))

@@ -137,6 +137,19 @@ def test_sound_with_all_its_chances_is_resumed_to_the_same(
     assert_the_same(outcome(tmp_path / "stopped"), outcome(tmp_path / "whole"))
 
 
+@pytest.mark.parametrize("text", [SOUND, MOTION], ids=["sound", "motion"])
+def test_a_network_that_looks_ahead_learns_and_is_rehearsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(course, "REHEARSAL_S", 4.0)
+    text = changed(text, {"hidden": "4\nbidirectional = true", "steps_per_epoch": "10"})
+    recipe = parse_recipe(text, "small.toml")
+    fitted = fit(recipe, text, list_items(recipe, DATA), DATA, tmp_path / "small.runs", Console(file=StringIO()))
+    assert fitted.epoch == 1
+    assert fitted.network.recurrent[0].bidirectional
+    assert 0 < fitted.metrics["score"] <= 1
+
+
 def test_a_finished_training_is_exported_again_and_a_new_one_gets_a_folder_of_its_own(tmp_path: Path) -> None:
     run(tmp_path, MOTION)
     first = outcome(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import msgspec
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ import torch
 
 from otolith_training.data.composer import Chunk
 from otolith_training.learner import Learner, NotFiniteError, clip_gradients
-from otolith_training.network.network import Network, make_network
+from otolith_training.network.network import Network, detach, make_network
 from otolith_training.recipe import Training
 from tests.training.small import motion_recipe
+
+UNCLIPPED = "50\nclip_norm = 1e6\nlabel_smoothing = 0.0"
 
 
 def chunk(poisoned: int | None = None) -> Chunk:
@@ -24,9 +28,9 @@ def chunk(poisoned: int | None = None) -> Chunk:
     return Chunk(frames, allowed, np.ones(4, bool))
 
 
-def learner() -> Learner:
+def learner(**changes: str) -> Learner:
     torch.manual_seed(0)
-    recipe = motion_recipe()
+    recipe = motion_recipe(**changes)
     return Learner(make_network(recipe), recipe)
 
 
@@ -49,6 +53,37 @@ def test_gradients_are_clipped_by_norm_or_by_value() -> None:
     found, left = gradients(msgspec.structs.replace(training, clip_value=0.1))
     assert found == pytest.approx(norm)
     torch.testing.assert_close(left, torch.full_like(left, 0.1))
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+def test_truncated_back_propagation_is_the_full_one_where_the_chunk_is_the_sequence(cell: str) -> None:
+    taught, sequence = learner(hidden=f'4\ncell = "{cell}"', chunk_frames=UNCLIPPED), chunk()
+    full = copy.deepcopy(taught.network)
+    state, said = full.fresh_state(4), []
+    for frame in torch.from_numpy(sequence.frames).split(1, dim=1):  # by hand: frame by frame, and nothing is cut
+        logits, state = full(frame, state)
+        said.append(logits)
+    torch.nn.functional.cross_entropy(torch.cat(said, dim=1).flatten(0, 1), torch.ones(200).long()).backward()
+    taught.begin_epoch(1)
+    taught.learn(sequence)
+    for name, parameter in full.named_parameters():
+        torch.testing.assert_close(taught.network.get_parameter(name).grad, parameter.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_gradients_reach_no_further_back_than_the_chunk_while_the_state_goes_on() -> None:
+    """Of two chunks only what was heard in the second moves what its loss depends on; its state is of the first."""
+    taught, sequence = learner(chunk_frames=UNCLIPPED), chunk()
+    first, second = (sequence.frames[:, part] for part in (slice(25), slice(25, 50)))
+    network = copy.deepcopy(taught.network)
+    _, state = network(torch.from_numpy(first), network.fresh_state(4))
+    logits, _ = network(torch.from_numpy(second), detach(state))
+    torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.ones(100).long()).backward()
+    taught.begin_epoch(1)
+    taught.learn(Chunk(first, sequence.allowed[:, :25], np.ones(4, bool)))
+    taught.network.load_state_dict(network.state_dict())
+    taught.learn(Chunk(second, sequence.allowed[:, 25:], np.zeros(4, bool)))
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(taught.network.get_parameter(name).grad, parameter.grad, atol=1e-6, rtol=1e-4)
 
 
 def test_a_stream_that_is_no_number_is_named_and_teaches_nothing() -> None:

@@ -32,7 +32,12 @@ def test_every_recipe_that_ships_can_be_read(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"hidden": "4\ncell = 'lstm'"}, "network: unknown setting 'cell'; known there: layers, hidden"),
+        (
+            {"hidden": "4\ngates = 3"},
+            "network: unknown setting 'gates'; known there: layers, hidden, cell, bidirectional",
+        ),
+        ({"hidden": "4\ncell = 'gated'"}, "network.cell: invalid enum value 'gated'; one of gru, lstm, rnn"),
+        ({"hidden": "4\nbidirectional = 'no'"}, "network.bidirectional: expected `bool`"),
         ({"hidden": "'many'"}, "network.hidden: expected `int`, got `str`"),
         ({"hidden": "0"}, "network.hidden: 0; between 1 and 4096"),
         ({"sample_rate": "16000\nf_max = 9000.0"}, "frontend.f_max: 9000 Hz"),

@@ -10,8 +10,10 @@ import pytest
 import torch
 from rich.console import Console
 
+from otolith.errors import OtolithError
 from otolith.inference.model import Model
 from otolith_training import expect
+from otolith_training.crossvalidate import crossvalidate
 from otolith_training.data.composer import Chunk
 from otolith_training.learner import Learner, Step
 from otolith_training.measure import longrun
@@ -46,6 +48,14 @@ def test_a_model_of_half_the_rate_is_trained_on_the_same_recordings_and_told_in_
     card = model.card
     assert (card.sample_rate, card.hop_length, card.frame_rate) == (8000.0, 160, 50.0)
     assert card.metrics["test"]["clips"] == 2
+
+
+def test_a_network_that_looks_ahead_is_refused_before_it_is_trained(tmp_path: Path) -> None:
+    text = changed(MOTION, {"hidden": "4\nbidirectional = true", "path": '"nowhere"'})
+    with pytest.raises(OtolithError, match=r"recipe\.toml: network\.bidirectional .* set bidirectional = false"):
+        run(text, tmp_path)
+    with pytest.raises(OtolithError, match=r"recipe\.toml: network\.bidirectional"):
+        crossvalidate(tmp_path / "recipe.toml", DATA, None, None, False, None, Console(file=StringIO()))
 
 
 @pytest.mark.parametrize("text", [SOUND, MOTION], ids=["sound", "motion"])

@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "otolith_training.cli:train",
     "compose": "otolith_training.cli:compose",
     "crossvalidate": "otolith_training.cli:crossvalidate",
+    "compare": "otolith_training.cli:compare",
     "evaluate": "otolith_training.cli:evaluate",
     "calibrate": "otolith_training.cli:calibrate",
     "synthesize": "otolith_training.cli:synthesize",
@@ -71,6 +72,44 @@ def crossvalidate(
         click.echo(json.dumps(figures))
     else:
         print_crossvalidation(figures, Console())
+
+
+@click.command(short_help="Train each kind of cell alike, and tell which when.")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--cells", default="rnn,lstm,gru", show_default=True, help="Which, with commas between.")
+@click.option("--bidirectional", is_flag=True, help="The recipe's own reading both ways, too.")
+@click.option("--data", type=click.Path(path_type=Path), default=Path(), help="Folder that the recipe's paths are in.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="In place of the recipe's.")
+@click.option("--epochs", type=click.IntRange(1, 100_000), help="In place of the recipe's.")
+@click.option("--steps", type=click.IntRange(1, 1_000_000), help="Of an epoch, in place of the recipe's.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for figures and models.  [default: NAME-cells]")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def compare(
+    recipe: Path,
+    cells: str,
+    bidirectional: bool,
+    data: Path,
+    seed: int | None,
+    epochs: int | None,
+    steps: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Train RECIPE once a recurrent cell, on the same data for as many steps, and measure what each is worth.
+
+    One table and one plot: parameters, accuracy, how far back gradients reach, and what a step costs in the runtime.
+    The same command goes on where it was stopped.
+    """
+    from rich.console import Console
+
+    from otolith_training.compare import Budget, compare_cells, print_comparison
+
+    budget = Budget(epochs, steps, seed)
+    figures = compare_cells(recipe, data, out, cells, bidirectional, budget, Console(stderr=True))
+    if as_json:
+        click.echo(json.dumps(figures))
+    else:
+        print_comparison(figures, Console())
 
 
 @click.command()

@@ -24,6 +24,7 @@ from otolith_training.data.material import Items, describe_sets, list_items
 from otolith_training.fit import fit
 from otolith_training.measure.decisions import Decisions, concatenate, decide_all, figures_of
 from otolith_training.measure.long_tables import print_evaluation
+from otolith_training.network.export import refuse_look_ahead
 from otolith_training.recipe import Recipe, with_seed
 from otolith_training.recipe_file import read_recipe
 from otolith_training.train import finish
@@ -63,6 +64,7 @@ def crossvalidate(
         raise UsageError("--folds with --leave-one-out; leave-one-out makes a fold a speaker: ask for either")
     recipe, text = read_recipe(recipe_path)
     recipe = with_seed(recipe, seed)
+    refuse_look_ahead(recipe.network, str(recipe_path))
     items = list_items(recipe, data)
     drawn = make_folds(items, count_groups(items) if leave_one_out else folds or FOLDS)
     out = out or Path(f"{recipe.name}-folds")

@@ -57,18 +57,21 @@ def fit(
     console: Console,
     start: Start | None = None,
     resume: bool = False,
+    course: Course | None = None,
 ) -> Fitted:
     """Train on `items` as the recipe asks, with a logbook in `runs`. Ctrl-C ends it early with the best so far.
 
     `start` makes the weights to begin from, given a fresh network that has its scaling; without it those are drawn.
     `resume` goes on from the last checkpoint in `runs`, to the very weights of a training that was never stopped.
+    `course` is what `make_course` makes of the recipe's data, for whoever trains on it more than once.
     Raises `OtolithError`.
     """
     torch.manual_seed(recipe.training.seed)
     device = pick_device()
     started = time.monotonic()
-    console.print(f"reading {data / recipe.data.path}")
-    course = make_course(recipe, text, items, data)
+    if course is None:
+        console.print(f"reading {data / recipe.data.path}")
+        course = make_course(recipe, text, items, data)
     network = make_network(recipe).to(device)
     parameters = sum(p.numel() for p in network.parameters())
     console.print(f"{recipe.name}: {len(recipe.all_labels)} labels, {parameters:,} parameters, on {device}")
@@ -105,7 +108,7 @@ def identify(recipe: Recipe, items: Items, sets: list[DataSet]) -> Identity:
 def scale(network: Network, recipe: Recipe, chunks: list[Chunk]) -> None:
     """Set the front end's scaling from training chunks."""
     frontend = network.frontend
-    device = network.head.weight.device
+    device = network.device
     frames = torch.from_numpy(np.concatenate([chunk.frames for chunk in chunks])).to(device)
     raw, _ = frontend.raw(frames, frontend.fresh_state(len(frames)))
     scaling = recipe.frontend.scaling if isinstance(recipe.frontend, Rows) else "z-score"

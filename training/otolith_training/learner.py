@@ -81,7 +81,7 @@ class Learner:
     def _forward(self, chunk: Chunk) -> Tensor:
         """The chunk's loss; the state goes on behind it, cut from its gradients."""
         network, recipe = self.network, self._recipe
-        device = network.head.weight.device
+        device = network.device
         network.train()
         state = begin_afresh(self._state, torch.from_numpy(chunk.fresh).to(device))
         with torch.no_grad():

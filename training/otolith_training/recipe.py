@@ -11,6 +11,9 @@ import msgspec
 
 from otolith.inference.card import Channel, Trigger
 
+CellName = Literal["gru", "lstm", "rnn"]
+Task = Literal["tag"]  # a label for every frame
+
 DEFAULT_CLIP_NORM = 1.0
 
 
@@ -74,7 +77,7 @@ Frontend = Mfcc | Rows
 
 
 class Convolution(Section, frozen=True):
-    """A convolution over the last few frames, ahead of the GRU; it looks only backwards."""
+    """A convolution over the last few frames, ahead of the recurrent layers; it looks only backwards."""
 
     kernel: int  # frames it sees
     channels: int
@@ -83,8 +86,10 @@ class Convolution(Section, frozen=True):
 class Network(Section, frozen=True):
     """The recurrent network."""
 
-    layers: int  # GRU layers, one upon the other
-    hidden: int  # units of each
+    layers: int  # recurrent layers, one upon the other
+    hidden: int  # units of each, and of each direction
+    cell: CellName = "gru"  # lstm: a third dearer, a memory beside its output; rnn: plain tanh
+    bidirectional: bool = False  # reads backwards too: an upper bound or a teacher, which no live stream can step
     dropout: float = 0.0  # share of each layer's input left out while training
     convolution: Convolution | None = None
 
@@ -169,7 +174,7 @@ class Recipe(Section, frozen=True):
     """Everything that makes a model, but the data itself."""
 
     name: str
-    task: Literal["tag"]  # a label for every frame
+    task: Task
     data: Data
     frontend: Frontend
     network: Network

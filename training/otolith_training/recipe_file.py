@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import msgspec
 
@@ -77,7 +78,21 @@ def _explain(message: str) -> str:
     if "missing required field" in found:
         name = found.rpartition("field ")[2].strip("`")
         return f"{place or 'top'}: {name!r} is missing; add it"
-    return f"{place or 'top'}: {found[:1].lower()}{found[1:]}; mend the value"
+    remedy = "mend the value"
+    if "enum value" in found and (choices := _choices(place)):
+        remedy = f"one of {', '.join(choices)}"
+    return f"{place or 'top'}: {found[:1].lower()}{found[1:]}; {remedy}"
+
+
+def _choices(place: str) -> list[str]:
+    """What a setting may be, where that is one of a few words."""
+    section, _, name = place.rpartition(".")
+    return [
+        choice
+        for known in _SECTIONS.get(section, ())
+        if name in known.__struct_fields__
+        for choice in get_args(get_type_hints(known)[name])
+    ]
 
 
 def _faults(recipe: Recipe) -> list[str]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -152,13 +151,10 @@ def repeated(found: Items, old: Items) -> Items:
 
 def grow(parent: Network, old: Recipe, fresh: Network, recipe: Recipe) -> Network:
     """The parent's weights in a network that may know more labels; a new label begins where unknown ones stood."""
-    head = torch.zeros_like(fresh.head.weight), torch.zeros_like(fresh.head.bias)
     stand_in = old.data.unknown or old.data.background or old.all_labels[0]
-    for row, label in enumerate(recipe.all_labels):
-        column = old.all_labels.index(label if label in old.all_labels else stand_in)
-        head[0][row], head[1][row] = parent.head.weight[column], parent.head.bias[column]
-    weights = {**parent.state_dict(), "head.weight": head[0], "head.bias": head[1]}
-    fresh.load_state_dict(weights)
+    columns = [old.all_labels.index(label if label in old.all_labels else stand_in) for label in recipe.all_labels]
+    head = {f"head.{name}": value for name, value in parent.head.relabelled(columns).items()}
+    fresh.load_state_dict({**parent.state_dict(), **head})
     return fresh
 
 

@@ -21,7 +21,7 @@ from otolith_training.fit import Fitted, fit
 from otolith_training.measure.evaluate import measure
 from otolith_training.measure.tables import to_markdown
 from otolith_training.network.cards import make_card
-from otolith_training.network.export import export
+from otolith_training.network.export import export, refuse_look_ahead
 from otolith_training.recipe import Clips, Recipe, with_seed
 from otolith_training.recipe_file import read_recipe
 
@@ -46,6 +46,7 @@ def train(
     """
     recipe, text = read_recipe(recipe_path)
     recipe = with_seed(recipe, seed)
+    refuse_look_ahead(recipe.network, str(recipe_path))  # now, not after an hour of training
     out = out or Path(f"{recipe.name}.onnx")
     runs = runs or out.with_suffix(".runs")
     items = list_items(recipe, data)
@@ -70,7 +71,7 @@ def finish(
     `origin` stands on the card beside them: `parents`, the models it was retrained from, the first one first; or
     `fold`, who of the data was held out from it (`crossvalidate.py`).
     """
-    examples = _examples(recipe, items)
+    examples = examples_of(recipe, items)
     metrics: dict[str, Any] = {
         "parameters": sum(p.numel() for p in fitted.network.parameters()),
         "epochs": fitted.epoch,
@@ -119,7 +120,7 @@ def _on_splits(model: Model, recipe: Recipe, items: Items, console: Console) -> 
     return figures
 
 
-def _examples(recipe: Recipe, items: Items) -> list[NDArray[np.float32]]:
+def examples_of(recipe: Recipe, items: Items) -> list[NDArray[np.float32]]:
     """A few real recordings for the export to agree on."""
     return [
         load_audio(item.path, round(recipe.frontend.sample_rate)) if isinstance(item, Clip) else item.values

@@ -55,7 +55,7 @@ class Made(msgspec.Struct, frozen=True):
 class Proof(msgspec.Struct, frozen=True):
     """A generated input (see `proof.py`) and the posteriors it must give from a fresh state.
 
-    `posteriors` is `[frames][labels]`.
+    `posteriors` is a row a frame: what comes out of it, in C order where that has several axes.
     """
 
     seed: int
@@ -100,6 +100,16 @@ class Card(msgspec.Struct, frozen=True):
         if self.kind == "audio":
             return (self.hop_length,)
         return (len(self.channels),) if self.kind == "sensor" else ()
+
+    @property
+    def output(self) -> str:
+        """The graph's name of what comes out."""
+        return "posteriors"
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """What comes out a frame: `(labels,)` posteriors."""
+        return (len(self.labels),)
 
 
 def read_card(text: str, where: str) -> Card:
@@ -147,7 +157,7 @@ def _faults(card: Card) -> list[str]:
         faults.extend(f"detector.{label}: {fault}" for fault in trigger_faults(trigger))
     if not 1 <= card.proof.frames <= 4096 or len(card.proof.posteriors) != card.proof.frames:
         faults.append(f"the proof holds {len(card.proof.posteriors)} rows for {card.proof.frames} frames")
-    if any(len(row) != len(card.labels) for row in card.proof.posteriors):
+    if any(len(row) != math.prod(card.output_shape) for row in card.proof.posteriors):
         faults.append("the proof's rows are not as long as the labels")
     return faults
 

@@ -30,7 +30,7 @@ NEXT = ".next"
 class Bound:
     """A step over arrays that stay where they are. Made by `Model.bind`, whose arrays it keeps alive.
 
-    `step()` reads `frames` and `state` as they now are, and writes `posteriors` and `following`.
+    `step()` reads `frames` and `state` as they now are, and writes `outputs` and `following`.
     """
 
     step: Callable[[], None]
@@ -59,7 +59,7 @@ class Model:
             reason = str(error).splitlines()[0]
             raise ModelError(f"{where}: the runtime cannot open it ({reason}); export the model again") from None
         shapes = _state_shapes(session, card, where)
-        outputs = ["posteriors", *(name + NEXT for name in shapes)]
+        outputs = [card.output, *(name + NEXT for name in shapes)]
         model = cls(card, hashlib.sha256(content).hexdigest(), session, shapes, outputs)
         model._prove(where)
         return model
@@ -74,15 +74,15 @@ class Model:
         return {name: np.zeros((streams, *shape), np.float32) for name, shape in self._state_shapes.items()}
 
     def step(self, frames: Floats, state: State) -> tuple[Floats, State]:
-        """Posteriors of `frames` and the state behind the last of them; `state` is left as it was.
+        """What comes out of `frames`, and the state behind the last of them; `state` is left as it was.
 
         `frames` is float32 `(streams, frames, hop_length)` of samples in -1..1, or `(streams, frames, channels)`.
-        Returns posteriors `(streams, frames, labels)`, whose rows sum to 1.
+        Returns posteriors `(streams, frames, labels)`, whose rows sum to 1 (`(streams, frames, *card.output_shape)`).
         """
-        posteriors, *states = self._session.run(self._outputs, {"frames": frames, **state})
-        return posteriors, dict(zip(self._state_shapes, states, strict=True))
+        outputs, *states = self._session.run(self._outputs, {"frames": frames, **state})
+        return outputs, dict(zip(self._state_shapes, states, strict=True))
 
-    def bind(self, frames: Floats, state: State, posteriors: Floats, following: State) -> Bound:
+    def bind(self, frames: Floats, state: State, outputs: Floats, following: State) -> Bound:
         """The same step, bound once to arrays of one's own: for whoever steps so often that a call's own cost counts.
 
         Shapes as in `step`; each array C-contiguous and apart from the others. `following` takes the state behind the
@@ -90,31 +90,31 @@ class Model:
         """
         binding = self._session.io_binding()
         inputs = {"frames": frames, **state}
-        outputs = {"posteriors": posteriors, **{name + NEXT: array for name, array in following.items()}}
-        for name, array in (*inputs.items(), *outputs.items()):
+        written = {self.card.output: outputs, **{name + NEXT: array for name, array in following.items()}}
+        for name, array in (*inputs.items(), *written.items()):
             if array.dtype != np.float32 or not array.flags.c_contiguous:
                 raise ValueError(f"{name} must be C-contiguous float32 to be bound; found {array.dtype}")
         for name, array in inputs.items():
             binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-        for name, array in outputs.items():
+        for name, array in written.items():
             binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-        return Bound(bound_call(self._session, binding), (*inputs.values(), *outputs.values()))
+        return Bound(bound_call(self._session, binding), (*inputs.values(), *written.values()))
 
     def _prove(self, where: str) -> None:
         """Step the card's proof and compare. Raises `ModelError` with the worst frame."""
         proof = self.card.proof
         frames = proof_input(proof.seed, proof.scale, (1, proof.frames, *self.card.frame_shape))
         try:
-            posteriors, _ = self.step(frames, self.fresh_state())
+            outputs, _ = self.step(frames, self.fresh_state())
         except Exception as error:  # noqa: BLE001 - as above
             reason = str(error).splitlines()[0]
             raise ModelError(f"{where}: cannot be stepped ({reason}); export the model again") from None
-        expected = np.asarray(proof.posteriors, np.float32)
-        if posteriors.shape != (1, *expected.shape):
-            raise ModelError(
-                f"{where}: posteriors have shape {posteriors.shape}, the card promises {(1, *expected.shape)}"
-            )
-        difference = np.nan_to_num(np.abs(posteriors[0] - expected), nan=np.inf).max(axis=1)
+        promised = (1, proof.frames, *self.card.output_shape)
+        if outputs.shape != promised:
+            raise ModelError(f"{where}: {self.card.output} have shape {outputs.shape}, the card promises {promised}")
+        expected = np.asarray(proof.posteriors, np.float32)  # (frames, values)
+        difference = np.abs(outputs.reshape(expected.shape) - expected)
+        difference = np.nan_to_num(difference, nan=np.inf).max(axis=1)
         if (worst := int(difference.argmax())) >= 0 and difference[worst] > TOLERANCE:
             raise ModelError(
                 f"{where}: fails its proof: frame {worst} is {difference[worst]:.2g} from what the card promises "
@@ -133,8 +133,8 @@ def _state_shapes(session: Any, card: Card, where: str) -> dict[str, tuple[int, 
             f"{where}: input 'frames' should be float32 (streams, frames, {card.frame_shape[0]}) by its card; "
             f"found {found}"
         )
-    if "posteriors" not in outputs:
-        raise ModelError(f"{where}: has no output 'posteriors'; found {', '.join(outputs)}")
+    if card.output not in outputs:
+        raise ModelError(f"{where}: has no output {card.output!r}; found {', '.join(outputs)}")
     shapes = {}
     for name, value in inputs.items():
         following = outputs.get(name + NEXT)

@@ -7,6 +7,7 @@ scattered back: copying a row costs about a tenth of stepping it, so no row that
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import numpy as np
@@ -30,7 +31,7 @@ class Table:
         }
         self._places = bytearray()  # which of its two places holds a row's state
         self._frames = np.zeros(largest_batch * frames_per_step * int(np.prod(model.card.frame_shape)), np.float32)
-        self._posteriors = np.zeros(largest_batch * frames_per_step * len(model.card.labels), np.float32)
+        self._outputs = np.zeros(largest_batch * frames_per_step * math.prod(model.card.output_shape), np.float32)
         self._gathered, self._following = model.fresh_state(largest_batch), model.fresh_state(largest_batch)
         self._bound: dict[tuple[int, ...], Bound] = {}
         self._views: dict[tuple[int, int], tuple[Floats, Floats]] = {}
@@ -56,7 +57,7 @@ class Table:
         return self._view(streams, frames)[0]
 
     def step(self, rows: list[int], frames: int) -> tuple[Rows, Floats]:
-        """Step `rows` (rising) over `inputs`: how to index them, and posteriors `(streams, frames, labels)`."""
+        """Step `rows` (rising) over `inputs`: how to index them, and outputs `(streams, frames, *output_shape)`."""
         first, count = rows[0], len(rows)
         if first % self._largest_batch == 0 and rows[-1] - first == count - 1:
             together = slice(first, first + count)
@@ -92,18 +93,18 @@ class Table:
             else:
                 state = {name: array[:count] for name, array in self._gathered.items()}
                 following = {name: array[:count] for name, array in self._following.items()}
-            inputs, posteriors = self._view(count, frames)
-            bound = self._bound[key] = self._model.bind(inputs, state, posteriors, following)
+            inputs, outputs = self._view(count, frames)
+            bound = self._bound[key] = self._model.bind(inputs, state, outputs, following)
         return bound
 
     def _view(self, streams: int, frames: int) -> tuple[Floats, Floats]:
-        """The first parts of the buffers, as the frames and the posteriors of a batch."""
+        """The first parts of the buffers, as the frames and the outputs of a batch."""
         view = self._views.get((streams, frames))
         if view is None:
             card = self._model.card
             view = self._views[streams, frames] = (
                 _leading(self._frames, (streams, frames, *card.frame_shape)),
-                _leading(self._posteriors, (streams, frames, len(card.labels))),
+                _leading(self._outputs, (streams, frames, *card.output_shape)),
             )
         return view
 

@@ -24,9 +24,13 @@ NETWORKS = {
     "two layers": SOUND,
     "no convolution": "\n".join(line for line in SOUND.splitlines() if "convolution" not in line),
     "a kernel of one": changed(SOUND, {"convolution": "{ kernel = 1, channels = 5 }"}),
+    "two layers of LSTM": changed(SOUND, {"hidden": '4\ncell = "lstm"'}),
+    "two layers of plain RNN": changed(SOUND, {"hidden": '4\ncell = "rnn"'}),
     "fewer cepstra": changed(SOUND, {"sample_rate": "16000\nn_mfcc = 13"}),
     "sensor": MOTION,
     "sensor, convolution": changed(MOTION, {"hidden": "4\nconvolution = { kernel = 6, channels = 5 }"}),
+    "sensor, LSTM": changed(MOTION, {"hidden": '4\ncell = "lstm"'}),
+    "sensor, plain RNN": changed(MOTION, {"hidden": '4\ncell = "rnn"'}),
 }
 
 
@@ -43,6 +47,26 @@ def test_networks_of_every_shape_agree(tmp_path: Path, clips: list[NDArray[np.fl
     assert model.card.recipe == text
     opened = onnx.load(tmp_path / "small.onnx")
     assert [(o.domain, o.version) for o in opened.opset_import] == [("", 17)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "states"),
+    [("gru", ["hidden_0", "hidden_1"]), ("rnn", ["hidden_0", "hidden_1"]),
+     ("lstm", ["hidden_0", "cell_0", "hidden_1", "cell_1"])],
+)  # fmt: skip
+def test_the_file_carries_what_its_cell_has(tmp_path: Path, cell: str, states: list[str]) -> None:
+    text = changed(SOUND, {"hidden": f'4\ncell = "{cell}"'})
+    recipe = parse_recipe(text, "small.toml")
+    model = export(make_network(recipe), make_card(recipe, text), [], tmp_path / "small.onnx")
+    assert list(model.fresh_state()) == [f"state.{name}" for name in ("window", "convolution", *states)]
+
+
+def test_a_network_that_looks_ahead_is_refused_with_the_alternative(tmp_path: Path) -> None:
+    text = changed(MOTION, {"hidden": "4\nbidirectional = true"})
+    recipe = parse_recipe(text, "small.toml")
+    with pytest.raises(OtolithError, match=r"a live stream has no end: .* set bidirectional = false"):
+        export(make_network(recipe), make_card(recipe, text), [], tmp_path / "small.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_streams_beside_each_other_change_nothing(

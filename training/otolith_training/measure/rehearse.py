@@ -57,7 +57,7 @@ class ClipRehearsal:
         if self._raw is None:  # the front end does not learn
             self._raw = [raw_features(network, self._clips), raw_features(network, self._streams)]
         card = self._card
-        clips, streams = (posteriors_of(network, raw) for raw in self._raw)
+        clips, streams = posteriors_of(network, self._raw[0], self._frames), posteriors_of(network, self._raw[1])
         decided = zip(clips, self._frames, strict=True)
         found = [decide(rows[:count], card.labels, card.background, card.frame_rate) for rows, count in decided]
         accuracy = float((np.array(found) == self._truth).mean())
@@ -88,7 +88,7 @@ class RowRehearsal:
 
     def __call__(self, network: Network) -> Metrics:
         """Accuracy and macro-F1 over all rows."""
-        posteriors = posteriors_of(network, self._runs)
+        posteriors = posteriors_of(network, self._runs, self._lengths)
         found = [rows[:length].argmax(axis=1) for rows, length in zip(posteriors, self._lengths, strict=True)]
         figures = score(self._truth, np.concatenate(found), self._labels)
         accuracy, macro_f1 = figures["accuracy"], figures["macro_f1"]
@@ -100,21 +100,26 @@ def raw_features(network: Network, frames: Tensor) -> Tensor:
     state = network.frontend.fresh_state(len(frames))
     parts = []
     with torch.inference_mode():
-        for part in torch.split(frames.to(network.head.weight.device), CHUNK, dim=1):
+        for part in torch.split(frames.to(network.device), CHUNK, dim=1):
             raw, state = network.frontend.raw(part, state)
             parts.append(raw)
     return torch.cat(parts, dim=1)
 
 
-def posteriors_of(network: Network, raw: Tensor) -> NDArray[np.float32]:
-    """Posteriors `(streams, frames, labels)` of raw features, the state carried from a fresh start."""
+def posteriors_of(network: Network, raw: Tensor, lengths: Sequence[int] | None = None) -> NDArray[np.float32]:
+    """Posteriors `(streams, frames, labels)` of raw features, the state carried from a fresh start.
+
+    A network that looks ahead looks over the whole of each stream, whose `lengths` it must be told where it is padded.
+    """
     network.eval()
     state = network.fresh_state(len(raw))
+    ahead = network.settings.bidirectional
+    own = torch.tensor(lengths) if ahead and lengths is not None else None
     parts = []
     with torch.inference_mode():
-        for part in torch.split(raw.to(network.head.weight.device), CHUNK, dim=1):
-            logits, following = network.logits(network.frontend.scaled(part), state)
+        for part in torch.split(raw.to(network.device), raw.shape[1] if ahead else CHUNK, dim=1):
+            logits, following = network.logits(network.frontend.scaled(part), state, own)
             state = {**state, **following}
-            parts.append(torch.softmax(logits, dim=-1))
+            parts.append(network.head.to_output(logits))
     posteriors: NDArray[np.float32] = torch.cat(parts, dim=1).cpu().numpy()
     return posteriors

@@ -23,6 +23,7 @@ from otolith.inference.proof import proof_input
 from otolith.inference.stream import Stream
 from otolith_training.network.graph import network_graph
 from otolith_training.network.network import Network
+from otolith_training.recipe import Network as NetworkSettings
 
 Floats = NDArray[np.float32]
 
@@ -37,8 +38,10 @@ def export(network: Network, card: Card, recordings: Sequence[Floats], out: Path
     """Write `network` as a model file at `out`, proved and agreed; returns it opened.
 
     `card` wants nothing but its proof. `recordings` are real input, samples `(n,)` or rows `(n, channels)`. Raises
-    `OtolithError` naming the worst frame where any way of running the file disagrees; `out` is left alone then.
+    `OtolithError` where the network looks ahead, and with the worst frame where any way of running the file disagrees;
+    `out` is left alone then.
     """
+    refuse_look_ahead(network.settings, card.name)
     network = network.cpu().eval()
     proved = msgspec.structs.replace(card, proof=make_proof(network, card))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -54,6 +57,15 @@ def export(network: Network, card: Card, recordings: Sequence[Floats], out: Path
     return model
 
 
+def refuse_look_ahead(settings: NetworkSettings, where: str) -> None:
+    """Raise `OtolithError` of a network that no live stream could step; ask before it is trained."""
+    if settings.bidirectional:
+        raise OtolithError(
+            f"{where}: network.bidirectional reads a stream from its end backwards, and a live stream has no end: it "
+            "cannot be exported; set bidirectional = false (as a teacher and in `otolith compare` it may stay true)"
+        )
+
+
 def write_model(graph: onnx.ModelProto, card: Card, path: Path) -> None:
     """Write a graph with its card. Raises `OtolithError` where onnx finds it malformed."""
     entry = graph.metadata_props.add()
@@ -66,13 +78,12 @@ def write_model(graph: onnx.ModelProto, card: Card, path: Path) -> None:
 
 
 def make_proof(network: Network, card: Card) -> Proof:
-    """A generated input's description and the posteriors that torch gives for it."""
+    """A generated input's description and what torch gives for it."""
     scale = SOUND_SCALE
     if card.kind == "sensor":  # a few deviations of the training rows, or the whole range of them
         scale = float((network.frontend.offset.abs() + 1 / network.frontend.factor).max())
     frames = proof_input(PROOF_SEED, scale, (1, PROOF_FRAMES, *card.frame_shape))
-    posteriors = run_torch(network, frames[0])
-    rows = [[round(float(p), 7) for p in row] for row in posteriors]
+    rows = [[round(float(value), 7) for value in row.ravel()] for row in run_torch(network, frames[0])]
     return Proof(PROOF_SEED, PROOF_FRAMES, scale, rows)
 
 
@@ -85,7 +96,7 @@ def to_frames(recording: Floats, card: Card) -> Floats:
 
 
 def agree(network: Network, model: Model, frames: Floats, what: str) -> None:
-    """Raise `OtolithError` unless all ways of running the model give torch's posteriors of `frames` within 1e-4."""
+    """Raise `OtolithError` unless all ways of running the model give what torch gives of `frames`, within 1e-4."""
     expected = run_torch(network, frames)
     whole, _ = model.step(frames[None], model.fresh_state())
     ways = {
@@ -96,29 +107,29 @@ def agree(network: Network, model: Model, frames: Floats, what: str) -> None:
     for way, found in ways.items():
         difference = np.nan_to_num(np.abs(found - expected), nan=np.inf)
         if float(difference.max(initial=0.0)) > TOLERANCE:
-            frame, label = (int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
+            frame, *value = (int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
+            named = f"label {model.card.labels[value[0]]!r}" if model.card.output == "posteriors" else f"value {value}"
             raise OtolithError(
-                f"{model.card.name}: {way} differs from torch on {what}: frame {frame}, label "
-                f"{model.card.labels[label]!r}, by {difference[frame, label]:.2g} ({TOLERANCE:g} is allowed); "
-                "no file was written"
+                f"{model.card.name}: {way} differs from torch on {what}: frame {frame}, {named}, "
+                f"by {difference.max():.2g} ({TOLERANCE:g} is allowed); no file was written"
             )
 
 
 def run_torch(network: Network, frames: Floats) -> Floats:
-    """Posteriors `(frames, labels)` from a fresh state."""
+    """What torch gives from a fresh state, `(frames, *output_shape)`."""
     with torch.inference_mode():
-        logits, _ = network(torch.from_numpy(frames[None]), network.fresh_state(1))
-        posteriors: Floats = torch.softmax(logits, dim=-1)[0].numpy()
-    return posteriors
+        said, _ = network(torch.from_numpy(frames[None]), network.fresh_state(1))
+        outputs: Floats = network.head.to_output(said)[0].numpy()
+    return outputs
 
 
 def run_stepped(model: Model, frames: Floats) -> Floats:
-    """Posteriors `(frames, labels)`, one frame a call, the state carried by hand."""
+    """The file's outputs `(frames, *output_shape)`, one frame a call, the state carried by hand."""
     state = model.fresh_state()
     rows = []
     for frame in frames:
-        posteriors, state = model.step(frame[None, None], state)
-        rows.append(posteriors[0, 0])
+        outputs, state = model.step(frame[None, None], state)
+        rows.append(outputs[0, 0])
     return np.stack(rows)
 
 

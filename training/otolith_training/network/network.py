@@ -1,19 +1,28 @@
-"""The network: scaled features become logits, one frame at a time if need be; its state is a value."""
+"""The network: scaled features become what its task asks for, one frame at a time if need be; its state is a value."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from otolith_training.network.cells import fresh_layer, make_layer, run_layer
 from otolith_training.network.frontend import Frontend, State, make_frontend
+from otolith_training.network.heads.head import Head
+from otolith_training.network.heads.tag import TagHead
 from otolith_training.recipe import Network as NetworkSettings
 from otolith_training.recipe import Recipe
 
 
 class Network(nn.Module):
-    """Front end, an optional convolution over the last frames, unidirectional GRU layers, and a linear head."""
+    """Front end, an optional convolution over the last frames, recurrent layers, and a head.
 
-    def __init__(self, frontend: Frontend, settings: NetworkSettings, labels: int) -> None:
+    It looks only backwards, and can be stepped, unless its settings say `bidirectional`.
+    """
+
+    def __init__(self, frontend: Frontend, settings: NetworkSettings, make_head: Callable[[int], Head]) -> None:
         super().__init__()
         self.frontend = frontend
         self.settings = settings
@@ -22,30 +31,51 @@ class Network(nn.Module):
         if settings.convolution is not None:
             self.convolution = nn.Linear(width * settings.convolution.kernel, settings.convolution.channels)
             width = settings.convolution.channels
-        widths = [width] + [settings.hidden] * (settings.layers - 1)
-        self.layers = nn.ModuleList(nn.GRU(w, settings.hidden, batch_first=True) for w in widths)
+        outputs = settings.hidden * (2 if settings.bidirectional else 1)
+        widths = [width] + [outputs] * (settings.layers - 1)
+        self.layers = nn.ModuleList(make_layer(settings, w) for w in widths)
         self.dropout = nn.Dropout(settings.dropout)
-        self.head = nn.Linear(settings.hidden, labels)
+        self.head = make_head(outputs)  # last, so that a seed draws the layers' weights whatever the head
+
+    @property
+    def recurrent(self) -> list[nn.RNNBase]:
+        """The recurrent layers, the first one first."""
+        return [cast("nn.RNNBase", layer) for layer in self.layers]
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
 
     def fresh_state(self, streams: int) -> State:
         """The state of streams that have heard nothing: zeros, `(streams, ...)` each."""
         state = self.frontend.fresh_state(streams)
-        like = self.head.weight
         if self.settings.convolution is not None:
             past = self.settings.convolution.kernel - 1
+            like = self.recurrent[0].get_parameter("weight_hh_l0")
             state["convolution"] = like.new_zeros(streams, past, self.frontend.features)
-        for index in range(self.settings.layers):
-            state[f"hidden_{index}"] = like.new_zeros(streams, self.settings.hidden)
-        return state
+        for index, layer in enumerate(self.recurrent):
+            state |= fresh_layer(layer, str(index), streams)
+        return state | self.head.fresh_state(streams)
 
     def forward(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits `(streams, frames, labels)` of raw frames, and the state behind the last."""
+        """What the head says (logits) of raw frames `(streams, frames, ...)`, and the state behind the last."""
         features, following = self.frontend(frames, state)
         logits, rest = self.logits(features, state)
         return logits, {**following, **rest}
 
-    def logits(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits of scaled features `(streams, frames, features)`, and the network's part of the next state."""
+    def logits(self, features: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """What the head says of scaled features `(streams, frames, features)`, and all but the front end's next state.
+
+        `lengths` `(streams,)` tells how many of the frames are a stream's own where it is padded. A network that looks
+        only backwards says the same of those without it.
+        """
+        x, following = self.body(features, state, lengths)
+        said, carried = self.head(self.dropout(x), state)
+        return said, {**following, **carried}
+
+    def body(self, features: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """The last layer's outputs `(streams, frames, width)` of scaled features, and its part of the next state."""
         following: State = {}
         x = features
         if self.convolution is not None and self.settings.convolution is not None:
@@ -54,16 +84,22 @@ class Network(nn.Module):
             following["convolution"] = past[:, count:]
             seen = torch.cat([past[:, j : j + count] for j in range(kernel)], dim=2)
             x = torch.relu(self.convolution(seen))
-        for index, layer in enumerate(self.layers):
-            name = f"hidden_{index}"
-            x, last = layer(self.dropout(x), state[name].unsqueeze(0).contiguous())
-            following[name] = last.squeeze(0)
-        return self.head(self.dropout(x)), following
+        for index, layer in enumerate(self.recurrent):
+            x, carried = run_layer(layer, self.dropout(x), state, str(index), lengths)
+            following |= carried
+        return x, following
 
 
 def make_network(recipe: Recipe) -> Network:
     """A network with fresh weights, as the recipe asks for. Seed torch before."""
-    return Network(make_frontend(recipe.frontend), recipe.network, len(recipe.all_labels))
+    return Network(make_frontend(recipe.frontend), recipe.network, lambda width: make_head(recipe, width))
+
+
+def make_head(recipe: Recipe, width: int) -> Head:
+    """The head of the recipe's task, over outputs of `width`."""
+    match recipe.task:
+        case "tag":
+            return TagHead(width, len(recipe.all_labels))
 
 
 def detach(state: State) -> State:

@@ -13,10 +13,13 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from torch import Tensor, nn
+from torch import Tensor
 
 from otolith.errors import ModelError
+from otolith_training.network.builder import to_array
+from otolith_training.network.cells import read_layer
 from otolith_training.network.frontend import AMIN, DB, MfccFrontend
+from otolith_training.network.heads.head import set_parameters
 from otolith_training.network.network import Network, make_network
 from otolith_training.recipe import Recipe
 
@@ -48,51 +51,20 @@ def _constants(path: Path) -> dict[str, Array]:
 def _fill(network: Network, constants: dict[str, Array]) -> None:
     frontend = network.frontend
     if isinstance(frontend, MfccFrontend):
-        dct = _array(frontend.dct)
+        dct = to_array(frontend.dct)
         frontend.offset.copy_(torch.from_numpy(-np.log(constants["floor"] / AMIN) * DB @ dct))
-        fold = DB * dct * _array(frontend.factor)  # (bands, features), as in `graph._frontend`
+        fold = DB * dct * to_array(frontend.factor)  # (bands, features), as in `graph._frontend`
     else:
         frontend.offset.copy_(torch.from_numpy(constants["offset"]))
-        fold = np.diag(_array(frontend.factor))
+        fold = np.diag(to_array(frontend.factor))
     unfold = np.asarray(np.linalg.pinv(fold), np.float64)  # (features, bands)
     if network.convolution is not None:
         kernel = network.convolution.in_features // frontend.features
         parts = constants["convolution.weight"].reshape(kernel, unfold.shape[1], -1)
-        _set(network.convolution.weight, np.concatenate([unfold @ part for part in parts]).T)
-        _set(network.convolution.bias, constants["convolution.bias"])
+        weight = np.concatenate([unfold @ part for part in parts]).T
+        set_parameters(network.convolution, {"weight": weight, "bias": constants["convolution.bias"]})
         unfold = np.eye(network.convolution.out_features)
-    for index, layer in enumerate(network.layers):
-        assert isinstance(layer, nn.GRU)  # noqa: S101 - Network makes no others
-        _fill_gru(
-            layer, {part: constants[f"gru_{index}.{part}"][0] for part in ("weight", "recurrence", "bias")}, unfold
-        )
+    for index, layer in enumerate(network.recurrent):
+        set_parameters(layer, read_layer(constants, str(index), layer, unfold))
         unfold = np.eye(layer.hidden_size)
-    _set(network.head.weight, constants["head.weight"].T)
-    _set(network.head.bias, constants["head.bias"])
-
-
-def _fill_gru(layer: nn.GRU, parts: dict[str, Array], unfold: Array) -> None:
-    """ONNX orders its gates z, r, h, torch r, z, n."""
-    hidden = layer.hidden_size
-    order = np.r_[hidden : 2 * hidden, :hidden, 2 * hidden : 3 * hidden]
-    biases = parts["bias"].reshape(2, 3 * hidden)[:, order]
-    values = {
-        "weight_ih_l0": parts["weight"][order] @ unfold.T,
-        "weight_hh_l0": parts["recurrence"][order],
-        "bias_ih_l0": biases[0],
-        "bias_hh_l0": biases[1],
-    }
-    for name, value in values.items():
-        _set(layer.get_parameter(name), value)
-
-
-def _set(parameter: Tensor, value: Array) -> None:
-    if tuple(parameter.shape) != value.shape:
-        raise ValueError(f"weights of shape {value.shape} where the recipe asks for others")
-    with torch.no_grad():
-        parameter.copy_(torch.from_numpy(np.ascontiguousarray(value)))
-
-
-def _array(tensor: Tensor) -> Array:
-    array: Array = tensor.detach().cpu().double().numpy()
-    return array
+    set_parameters(network.head, network.head.read(constants))

@@ -1,0 +1,86 @@
+"""The sets that the recipes name, laid out as they expect them, each a slice of real recordings.
+
+UCI HAR's licence lets no slice of it stand here: its recipe gets windows of the same kind of sensor, from SP-SW-HAR.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from otolith_training.data.datasets import Run, read_runs
+from tests.training.small import DATA
+
+CHANNELS = ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
+WINDOW = 128  # rows
+
+
+def lay_out(folder: Path) -> Path:
+    """Make the data folder that the recipes' paths are in."""
+    for name in ("wake_words", "negatives"):
+        shutil.copytree(DATA / name, folder / name)
+    shutil.copytree(DATA / "digits", folder / "fsdd")
+    (folder / "negatives" / "background_noise").mkdir()
+    shutil.copy(DATA / "noise" / "exercise_bike.flac", folder / "negatives" / "background_noise")
+    _speech_commands(folder / "speech_commands")
+    runs = read_runs(DATA / "motion", CHANNELS, 100.0)
+    _sp_sw_har(folder / "sp_sw_har", runs)
+    _uci_har(folder / "uci_har", runs)
+    return folder
+
+
+def _speech_commands(folder: Path) -> None:
+    """Clips under names as the whole set has them, and its noise."""
+    (folder / "_background_noise_").mkdir(parents=True)
+    _as_wav(DATA / "noise" / "exercise_bike.flac", folder / "_background_noise_" / "exercise_bike.wav")
+    with (DATA / "clips" / "manifest.csv").open() as file:
+        clips = list(csv.DictReader(file))
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "label", "speaker", "split"])
+        for number, clip in enumerate(clips):
+            name = f"{clip['label']}/{number}{clip['speaker'][1:]}_nohash_0.wav"
+            (folder / clip["label"]).mkdir(exist_ok=True)
+            _as_wav(DATA / "clips" / clip["file"], folder / name)
+            writer.writerow([name, clip["label"], clip["speaker"], clip["split"]])
+
+
+def _as_wav(source: Path, target: Path) -> None:
+    samples, rate = soundfile.read(source, dtype="int16")
+    soundfile.write(target, samples, rate)
+
+
+def _sp_sw_har(folder: Path, runs: list[Run]) -> None:
+    """Whole runs in one packed file."""
+    folder.mkdir()
+    labels = sorted({label for run in runs for label in run.labels})
+    np.savez(
+        folder / "watch.npz",
+        X=np.concatenate([run.values for run in runs]),
+        y=np.array([labels.index(label) for run in runs for label in run.labels]),
+        offsets=np.cumsum([0, *(len(run.values) for run in runs)]),
+        labels=np.array(labels),
+        subject=np.array([run.group for run in runs]),
+        channels=np.array(CHANNELS),
+    )
+
+
+def _uci_har(folder: Path, runs: list[Run]) -> None:
+    """Windows with the channels of the recipe; what is not walking stands."""
+    folder.mkdir()
+    channels = [f"body_{name}" for name in CHANNELS] + [f"total_{name}" for name in CHANNELS[:3]]
+    for split, own in (("train", runs[:2]), ("test", runs[2:])):  # s15 is drawn into dev
+        cuts = [(run, start) for run in own for start in range(0, len(run.values) - WINDOW, WINDOW)]
+        rows = np.stack([run.values[start : start + WINDOW] for run, start in cuts])
+        np.savez(
+            folder / f"{split}.npz",
+            X=np.concatenate((rows, rows[..., :3]), axis=2),
+            y=np.array([int(run.labels[start + WINDOW // 2] == "WALKING") for run, start in cuts]),
+            labels=np.array(["STANDING", "WALKING"]),
+            subject=np.array([run.group for run, _ in cuts]),
+            channels=np.array(channels),
+        )
