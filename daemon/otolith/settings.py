@@ -94,7 +94,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All a daemon needs to know.
 
     With more than one of `workers`, each is a process of its own that listens to its share of the streams. `control` is
-    where `otolith status` finds it: in the usual place (true), at a path of its own, or nowhere (false).
+    where `otolith status` finds it: in the usual place (true), at a path of its own, or nowhere (false). `keys` is a
+    folder of keys, without which nothing but this machine can reach it.
     """
 
     stream: Annotated[list[StreamSettings], Meta(max_length=10_000)] = []
@@ -104,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     engine: EngineSettings = EngineSettings()
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     control: bool | str = True
+    keys: str = ""
 
 
 def read_settings(path: Path, publish: str | None = None) -> Settings:
@@ -115,7 +117,9 @@ def read_settings(path: Path, publish: str | None = None) -> Settings:
     check_settings(settings, str(path))
     streams = [_found(stream, path, f'stream "{stream.name}"') for stream in settings.stream]
     routes = [_found(route, path, f'route "{route.pattern}"') for route in settings.route]
-    return msgspec.structs.replace(settings, stream=streams, route=routes, publish=publish or settings.publish)
+    keys = str(path.parent / settings.keys) if settings.keys else ""
+    publish = publish or settings.publish
+    return msgspec.structs.replace(settings, stream=streams, route=routes, publish=publish, keys=keys)
 
 
 def route_for(settings: Settings, stream: str) -> RouteSettings | None:

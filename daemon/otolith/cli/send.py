@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import signal
+from pathlib import Path
 from threading import Event
 from types import FrameType
 
 import click
 
+from otolith.cli.keys import key_options
 from otolith.cli.spec import check_spec
 from otolith.settings import DEFAULT_INGEST
 
@@ -25,7 +27,16 @@ from otolith.settings import DEFAULT_INGEST
     type=click.FloatRange(min=0, max=1_000_000, min_open=True),
     help="Rows a second, of a pipe: with --channels.",
 )
-def send(spec: str, endpoint: str, stream: str, channels: str | None, rate: float | None) -> None:
+@key_options
+def send(
+    spec: str,
+    endpoint: str,
+    stream: str,
+    channels: str | None,
+    rate: float | None,
+    keys: Path | None,
+    daemon_key: Path | None,
+) -> None:
     """Send what SPEC gives to the daemon at ENDPOINT, as it comes, until it ends or a signal comes.
 
     \b
@@ -52,5 +63,13 @@ def send(spec: str, endpoint: str, stream: str, channels: str | None, rate: floa
     logging.basicConfig(level=logging.INFO, format="otolith: %(message)s")
     form = form_of(channels.split(",") if channels else [], rate)
     source = open_for(Spec.parse(spec), form)
-    producer = Producer(endpoint, stream=stream, rate=source.rate, kind=form.kind, channels=form.width)
+    producer = Producer(
+        endpoint,
+        stream=stream,
+        rate=source.rate,
+        kind=form.kind,
+        channels=form.width,
+        keys=keys,
+        daemon_key=daemon_key,
+    )
     send_all(source, producer, stop)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import click
 import msgspec
 
+from otolith.cli.keys import key_options
 from otolith.errors import OtolithError
 from otolith.settings import DEFAULT_ENDPOINT
 from otolith.wire.messages import KINDS, AnyMessage, Kind, as_dict
@@ -23,6 +25,7 @@ from otolith.wire.subscriber import Subscriber
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many messages.")
 @click.option("--timeout", type=click.FloatRange(min=0), help="End when nothing came for so many seconds.")
+@key_options
 def subscribe(
     endpoint: str,
     stream: str | None,
@@ -31,12 +34,16 @@ def subscribe(
     as_json: bool,
     count: int | None,
     timeout: float | None,
+    keys: Path | None,
+    daemon_key: Path | None,
 ) -> None:
     """Subscribe to a daemon: a live screen on a terminal, one line a message otherwise.
 
     Exits with 1 if the --timeout came before the --count, or before anything at all.
     """
-    with Subscriber(endpoint, stream=stream, kind=kinds or None, label=label, timeout_s=timeout) as subscriber:
+    with Subscriber(
+        endpoint, stream=stream, kind=kinds or None, label=label, timeout_s=timeout, keys=keys, daemon_key=daemon_key
+    ) as subscriber:
         messages = itertools.islice(_until_interrupted(subscriber), count)
         is_live = sys.stdout.isatty() and not as_json
         taken = _watch(messages, subscriber) if is_live else _print(messages, as_json)

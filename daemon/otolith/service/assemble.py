@@ -10,8 +10,9 @@ from otolith.service.loop import Loop
 from otolith.service.reception import Reception
 from otolith.service.report import Report
 from otolith.settings import Settings
-from otolith.sinks.publisher import Publisher, check_endpoint
+from otolith.sinks.publisher import Publisher, check_publish
 from otolith.sinks.relay import Relay
+from otolith.wire.guard import open_guard
 from otolith.wire.line import Ledger, Line
 
 
@@ -20,11 +21,12 @@ def assemble(settings: Settings, where: str, line: Line | None = None) -> Daemon
 
     With a `line` it is a worker: its settings are its share, and the public endpoints are held at the line's other end.
     """
-    check_endpoint(settings.publish)
+    guard = open_guard(settings.keys) if line is None else None
+    check_publish(settings.publish, is_guarded=guard is not None or line is not None)
     ledger = None if line is None else Ledger()
     boot = secrets.token_hex(8)
     reception = Reception(settings, where, boot, line, ledger)
-    publisher = Publisher(settings.publish) if line is None or ledger is None else Relay(line, ledger)
+    publisher = Publisher(settings.publish, guard) if line is None or ledger is None else Relay(line, ledger)
     loop = Loop(reception.company, [publisher])
     reception.seat(loop)
     if settings.ingest is None:
@@ -35,7 +37,7 @@ def assemble(settings: Settings, where: str, line: Line | None = None) -> Daemon
 
     try:
         admit = admission(settings, {path: model.card for path, model in reception.models.items()})
-        ingest = Ingest(settings.ingest, admit, line)
+        ingest = Ingest(settings.ingest, admit, line, guard)
     except OtolithError:
         publisher.close()
         raise

@@ -5,12 +5,14 @@ from __future__ import annotations
 from otolith.service.listener import check_rate
 from otolith.service.opening import at_route, at_stream, open_models, open_stream, spec_of
 from otolith.settings import Settings, triggers_for
-from otolith.sinks.publisher import check_endpoint
+from otolith.sinks.publisher import check_publish
+from otolith.wire.guard import open_guard
 
 
 def check_daemon(settings: Settings, where: str) -> list[str]:
     """Check everything that can be checked without listening; what was found, a line each."""
-    check_endpoint(settings.publish)
+    is_guarded = open_guard(settings.keys) is not None
+    check_publish(settings.publish, is_guarded=is_guarded)
     models = open_models(settings)
     lines = [f"publishes on {settings.publish}"]
     if settings.workers > 1:
@@ -26,7 +28,7 @@ def check_daemon(settings: Settings, where: str) -> list[str]:
         from otolith.sources.doors import check_door
 
         for endpoint in settings.ingest.bind:
-            check_door(endpoint, settings.ingest.allow)
+            check_door(endpoint, settings.ingest.allow, is_guarded=is_guarded)
             lines.append(f"takes streams on {endpoint}")
     for route in settings.route:
         triggers_for(route, models[route.model].card, at_route(where, route))

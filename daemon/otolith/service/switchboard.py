@@ -20,6 +20,7 @@ from otolith.sinks.publisher import Publisher
 from otolith.sources.doors import Door, check_door, open_door
 from otolith.sources.relay import HELD_ANSWERS, HELD_BLOCKS
 from otolith.wire.block import RefusedError
+from otolith.wire.guard import open_guard
 from otolith.wire.line import Line, Standing, worker_of
 from otolith.wire.messages import TOPIC_ROOT
 
@@ -51,8 +52,9 @@ class Switchboard:
     def __init__(self, settings: Settings, folder: str) -> None:
         ingest = settings.ingest or IngestSettings()
         endpoints = ingest.bind if settings.ingest is not None else []
+        guard = open_guard(settings.keys)
         for endpoint in endpoints:
-            check_door(endpoint, ingest.allow)
+            check_door(endpoint, ingest.allow, is_guarded=guard is not None)
         self._forgotten_s = ingest.silence_s + FORGOTTEN_S
         self.faults: Counter[str] = Counter()
         self._told_faults: Counter[str] = Counter()
@@ -64,14 +66,15 @@ class Switchboard:
         self._wires: list[list[zmq.Socket[bytes]]] = [[] for _ in self.lines]
         self._poller = zmq.Poller()
         self._ready: set[zmq.Socket[bytes] | int] = set()
-        self._publisher = Publisher(settings.publish)
+        self._publisher = Publisher(settings.publish, guard)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._watchman = None if guard is None else guard.watch(self._context)
         try:
             self._messages = self._context.socket(zmq.PULL)
             self._messages.bind(self.lines[0].messages)
             self._poller.register(self._messages, zmq.POLLIN)
             for endpoint in endpoints:
-                self._doors.append(open_door(endpoint, ingest.allow, self._context, self.faults))
+                self._doors.append(open_door(endpoint, ingest.allow, self._context, self.faults, guard))
                 self._poller.register(self._doors[-1].waitable, zmq.POLLIN)
         except BaseException:
             self.close()
@@ -117,6 +120,9 @@ class Switchboard:
         for door in self._doors:
             door.close()
         self._publisher.close()
+        if self._watchman is not None:
+            self._watchman.stop()
+            self._watchman = None
         self._context.destroy(linger=0)
 
     def _wire(self, address: str) -> zmq.Socket[bytes]:

@@ -13,7 +13,8 @@ from typing import Self
 import zmq
 
 from otolith.errors import WireError
-from otolith.wire.endpoint import bind, check_local, hold
+from otolith.wire.endpoint import bind, check_endpoint, hold
+from otolith.wire.guard import Guard
 from otolith.wire.messages import Message, encode, topic_of
 
 HELD_MESSAGES = 10_000
@@ -23,19 +24,20 @@ NEWS_EVERY = 256  # messages, where all are wanted: those who go must not pile u
 
 
 class Publisher:
-    """Binds `endpoint`. Raises `WireError` where it is not ours to bind."""
+    """Binds `endpoint`, for those alone whom a `guard` knows. Raises `WireError` where it is not ours to bind."""
 
-    def __init__(self, endpoint: str) -> None:
-        check_endpoint(endpoint)
+    def __init__(self, endpoint: str, guard: Guard | None = None) -> None:
+        check_publish(endpoint, is_guarded=guard is not None)
         self._lock = hold(endpoint, f"publish {endpoint}")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._watchman = None if guard is None else guard.watch(self._context)
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.SNDHWM, HELD_MESSAGES)
         self._socket.setsockopt(zmq.LINGER, LINGER_MS)
         self._wanted: tuple[bytes, ...] = ()  # prefixes of topics that somebody has subscribed to
         self._untold = 0  # messages since we looked who came and went
         try:
-            self.endpoint = bind(self._socket, endpoint)
+            self.endpoint = bind(self._socket, endpoint, guard)
         except zmq.ZMQError as error:
             self.close()
             raise WireError(
@@ -76,6 +78,9 @@ class Publisher:
     def close(self) -> None:
         """Let what is queued leave, for half a second at most."""
         self._socket.close()
+        if self._watchman is not None:
+            self._watchman.stop()
+            self._watchman = None
         self._context.term()
         if self._lock is not None:
             os.close(self._lock)
@@ -90,6 +95,7 @@ class Publisher:
         self.close()
 
 
-def check_endpoint(endpoint: str) -> None:
+def check_publish(endpoint: str, *, is_guarded: bool) -> None:
     """Only loopback and socket files are safe without keys. Raises `SettingsError`."""
-    check_local(endpoint, f"publish {endpoint}", "anyone in reach could read along elsewhere")
+    where = f"publish {endpoint}"
+    check_endpoint(endpoint, where, "anyone in reach could read along elsewhere", is_guarded=is_guarded)

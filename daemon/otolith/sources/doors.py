@@ -29,7 +29,8 @@ from otolith.wire.block import (
     encode_answer,
 )
 from otolith.wire.datagram import MAX_DATAGRAM_BYTES, SEQ_RANGE, decode_datagram, name_in
-from otolith.wire.endpoint import bind, check_local, hold
+from otolith.wire.endpoint import bind, check_endpoint, hold
+from otolith.wire.guard import Guard
 from otolith.wire.line import Standing
 
 ZMQ_PREFIX = "zmq+"
@@ -82,7 +83,7 @@ class ZmqDoor:
 
     wrap = 0
 
-    def __init__(self, endpoint: str, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    def __init__(self, endpoint: str, context: zmq.Context[zmq.Socket[bytes]], guard: Guard | None = None) -> None:
         address = endpoint.removeprefix(ZMQ_PREFIX)
         self._lock = hold(address, f"ingest {endpoint}")
         self.waitable = context.socket(zmq.ROUTER)
@@ -98,9 +99,8 @@ class ZmqDoor:
             (zmq.BACKLOG, 1024),  # a building's producers come back at once
         ):
             self.waitable.setsockopt(option, value)
-        # Keys (CURVE) belong here, before the bind; until then `check_door` lets nothing but loopback through.
         try:
-            self.endpoint = ZMQ_PREFIX + bind(self.waitable, address)
+            self.endpoint = ZMQ_PREFIX + bind(self.waitable, address, guard)
         except zmq.ZMQError as error:
             self.close()
             raise _cannot_bind(endpoint, error.strerror) from None
@@ -230,18 +230,23 @@ def decode_allowed(sender: bytes, data: bytes, allowed: Allowed) -> tuple[str, H
 
 
 def open_door(
-    endpoint: str, allow: Sequence[str], context: zmq.Context[zmq.Socket[bytes]], faults: Counter[str]
+    endpoint: str,
+    allow: Sequence[str],
+    context: zmq.Context[zmq.Socket[bytes]],
+    faults: Counter[str],
+    guard: Guard | None = None,
 ) -> Door:
-    """A public endpoint, bound. Raises `WireError` where it cannot be."""
-    return UdpDoor(endpoint, allow, faults) if endpoint.startswith("udp://") else ZmqDoor(endpoint, context)
+    """A public endpoint, bound; of ZeroMQ's, for those alone whom a `guard` knows. Raises `WireError`."""
+    return UdpDoor(endpoint, allow, faults) if endpoint.startswith("udp://") else ZmqDoor(endpoint, context, guard)
 
 
-def check_door(endpoint: str, allow: Sequence[str]) -> None:
+def check_door(endpoint: str, allow: Sequence[str], *, is_guarded: bool = False) -> None:
     """Whether an endpoint may be opened. Raises `SettingsError`."""
     where = f"ingest {endpoint}"
     allowed_networks(allow, where)
     if endpoint.startswith((ZMQ_PREFIX + "tcp://", ZMQ_PREFIX + "ipc://")):
-        check_local(endpoint.removeprefix(ZMQ_PREFIX), where, "anyone in reach could send elsewhere")
+        address = endpoint.removeprefix(ZMQ_PREFIX)
+        check_endpoint(address, where, "anyone in reach could send elsewhere", is_guarded=is_guarded)
     elif endpoint.startswith("udp://"):
         host, _ = udp_address(endpoint)
         if not ipaddress.ip_address(host).is_loopback and not allow:

@@ -19,6 +19,7 @@ from otolith.sources.doors import Door, check_door, open_door
 from otolith.sources.relay import RelayDoor
 from otolith.sources.roster import Admit, Arrival, Opened, Roster
 from otolith.wire.block import MAX_NAME_BYTES, PASSING, Answer, RefusedError
+from otolith.wire.guard import Guard
 from otolith.wire.line import Line
 
 BLOCKS_A_WAKE = 4096  # by each door: a flood takes so much of one wake-up, and not more
@@ -35,12 +36,19 @@ class Ingest:
     `admit` says why a stream that would open cannot be served, or nothing; its producer is told. `faults` counts, by
     reason: what was refused (`otolith.wire.block.REASONS`), capture times that could not be true (`clock`), blocks lost
     to a limit on bytes (`behind`) and datagrams lost in the kernel (`kernel`). With a `line` this is a worker's: what
-    comes to the endpoints, which the daemon has bound, is taken from there.
+    comes to the endpoints, which the daemon has bound, is taken from there. A `guard` knows who may connect.
     """
 
-    def __init__(self, settings: IngestSettings, admit: Admit = _admit_all, line: Line | None = None) -> None:
-        for endpoint in settings.bind:
-            check_door(endpoint, settings.allow)
+    def __init__(
+        self,
+        settings: IngestSettings,
+        admit: Admit = _admit_all,
+        line: Line | None = None,
+        guard: Guard | None = None,
+    ) -> None:
+        if line is None:
+            for endpoint in settings.bind:
+                check_door(endpoint, settings.allow, is_guarded=guard is not None)
         self._roster: Roster[tuple[Door, bytes]] = Roster(settings, admit)
         self.faults: Counter[str] = self._roster.faults
         self._told: set[tuple[bytes, bytes, str]] = set()
@@ -48,10 +56,11 @@ class Ingest:
         self._doors: list[Door] = []
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._watchman = None if guard is None or line is not None else guard.watch(self._context)
         try:
             for number, endpoint in enumerate(settings.bind):
                 if line is None:
-                    door = open_door(endpoint, settings.allow, self._context, self.faults)
+                    door = open_door(endpoint, settings.allow, self._context, self.faults, guard)
                 else:
                     door = RelayDoor(endpoint, line.blocks(number), settings.allow, self._context)
                 self._doors.append(door)
@@ -102,6 +111,9 @@ class Ingest:
         for door in self._doors:
             door.close()
         self._doors = []
+        if self._watchman is not None:
+            self._watchman.stop()
+            self._watchman = None
         self._context.term()
         if self._wake >= 0:
             os.close(self._wake)

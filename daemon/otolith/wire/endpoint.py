@@ -13,22 +13,26 @@ from pathlib import Path
 import zmq
 
 from otolith.errors import SettingsError, WireError
+from otolith.wire.guard import Guard
 
 IPC_PATH_LIMIT = 107
 LOOPBACK = re.compile(r"tcp://(127(?:\.\d{1,3}){3}|\[::1\]|localhost):(\d{1,5}|\*)")
 
 
-def check_local(endpoint: str, where: str, danger: str) -> None:
-    """Raises `SettingsError` unless ZeroMQ's `endpoint` is loopback or a socket file; `danger` says why."""
+def check_endpoint(endpoint: str, where: str, danger: str, *, is_guarded: bool = False) -> None:
+    """Raises `SettingsError` unless ZeroMQ's `endpoint` is loopback, a socket file or guarded; `danger` says why."""
     if endpoint.startswith("ipc://"):
         path = Path(endpoint.removeprefix("ipc://"))
         if len(os.fsencode(path)) > IPC_PATH_LIMIT:
             raise SettingsError(f"{where}: the path may have {IPC_PATH_LIMIT} bytes; choose a shorter one")
         if not path.parent.is_dir():
             raise SettingsError(f"{where}: folder {path.parent} does not exist; make it first")
-    elif not LOOPBACK.fullmatch(endpoint):
+    elif not endpoint.startswith("tcp://"):
+        raise SettingsError(f"{where}: write tcp://127.0.0.1:PORT or ipc:///PATH")
+    elif not is_guarded and not LOOPBACK.fullmatch(endpoint):
         raise SettingsError(
-            f"{where}: only loopback (tcp://127.0.0.1:PORT) and socket files (ipc:///PATH) are served: {danger}"
+            f"{where}: without keys only loopback (tcp://127.0.0.1:PORT) and socket files (ipc:///PATH) are served: "
+            f"{danger}; otolith keys make, and keys = FOLDER in the settings, let others in"
         )
 
 
@@ -46,8 +50,13 @@ def hold(endpoint: str, where: str) -> int | None:
     return descriptor
 
 
-def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
-    """Bind, a socket file for its owner and group alone; the endpoint with its port. Raises `zmq.ZMQError`."""
+def bind(socket: zmq.Socket[bytes], endpoint: str, guard: Guard | None = None) -> str:
+    """Bind, a socket file for its owner and group alone; the endpoint with its port. Raises `zmq.ZMQError`.
+
+    Where there is a guard, whatever a network could reach is locked with its key.
+    """
+    if guard is not None and endpoint.startswith("tcp://"):
+        guard.lock(socket)
     socket.setsockopt(zmq.IPV6, "[" in endpoint)
     mask = os.umask(0o117)
     try:

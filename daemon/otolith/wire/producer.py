@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ import numpy as np
 import zmq
 from numpy.typing import ArrayLike, NDArray
 
-from otolith.errors import WireError
+from otolith.errors import SettingsError, WireError
 from otolith.inference.framing import Samples
 from otolith.settings import DEFAULT_INGEST
 from otolith.wire.block import (
@@ -32,6 +33,7 @@ from otolith.wire.block import (
     decode_block,
     encode_block,
 )
+from otolith.wire.keys import identify
 
 HELD_S = 2.0
 LINGER_S = 2.0
@@ -48,8 +50,9 @@ class Producer:
 
     `rate` is in Hz, of samples or rows; `channels` how many columns a block has. `held_s` is how much is held while the
     daemon is away. `lost` counts samples that were let go, `behind` is True once the daemon told that it was too slow,
-    `is_welcome` once it took a block. Programs with many producers share one `context`. Raises `WireError` on an
-    endpoint that is none, and on a stream that no daemon could take.
+    `is_welcome` once it took a block. Programs with many producers share one `context`. A daemon on another machine
+    wants to know who sends: `keys` is a file of your secret key, `daemon_key` one of its public key. Raises `WireError`
+    on an endpoint that is none, and on a stream that no daemon could take; `SettingsError` on a file that is no key.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class Producer:
         channels: int = 1,
         held_s: float = HELD_S,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        keys: str | Path | None = None,
+        daemon_key: str | Path | None = None,
     ) -> None:
         self.endpoint, self.stream, self.rate = endpoint, stream, rate
         sample_format: Format = "s16le" if kind == "audio" else "f32le"
@@ -79,6 +84,11 @@ class Producer:
         shared = context or zmq.Context()
         self._own_context = None if context else shared
         self._socket = shared.socket(zmq.DEALER)
+        try:
+            identify(self._socket, keys, daemon_key, f"endpoint {endpoint}")
+        except SettingsError:
+            self.close()
+            raise
         self._connect(endpoint)
 
     def push(self, samples: ArrayLike, *, time_ns: int | None = None, lost: int = 0) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import zmq
 
-from otolith.errors import WireError
+from otolith.errors import SettingsError, WireError
 from otolith.settings import DEFAULT_ENDPOINT
+from otolith.wire.keys import identify
 from otolith.wire.messages import (
     KINDS,
     TOPIC_ROOT,
@@ -30,7 +32,8 @@ class Subscriber:
 
     `stream`, `kind` and `label` choose what is given; `timeout_s` ends the iteration when nothing came for so long.
     `missed` counts messages of the chosen streams and kinds that were published but did not arrive: their sequence
-    numbers tell. Raises `WireError` on an endpoint that is none.
+    numbers tell. A daemon on another machine wants to know who asks: `keys` is a file of your secret key, `daemon_key`
+    one of its public key. Raises `WireError` on an endpoint that is none, `SettingsError` on a file that is no key.
     """
 
     def __init__(
@@ -41,6 +44,8 @@ class Subscriber:
         kind: Kind | Collection[Kind] | None = None,
         label: str | None = None,
         timeout_s: float | None = None,
+        keys: str | Path | None = None,
+        daemon_key: str | Path | None = None,
     ) -> None:
         self._kinds = KINDS if kind is None else (kind,) if isinstance(kind, str) else tuple(kind)
         self._label, self._timeout_s = label, timeout_s
@@ -49,6 +54,11 @@ class Subscriber:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, 10_000)
         self._socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+        try:
+            identify(self._socket, keys, daemon_key, f"endpoint {endpoint}")
+        except SettingsError:
+            self.close()
+            raise
         for topic in [f"{stream}/{name}" for name in self._kinds] if stream else [""]:
             self._socket.setsockopt(zmq.SUBSCRIBE, f"{TOPIC_ROOT}{topic}".encode())
         try:
