@@ -37,7 +37,7 @@ SETTINGS_FAULTS: dict[str, tuple[str, str]] = {
     "unknown label": (STREAM + "[stream.detector.maybe]\nthreshold = 0.5\n", "the model has no such label"),
     "threshold above one": (STREAM + "[stream.detector.yes]\nthreshold = 1.5\n", "threshold is 1.5"),
     "an open address": ('publish = "tcp://0.0.0.0:7311"\n' + STREAM, "only loopback"),
-    "an endpoint that is none": ('publish = "here"\n' + STREAM, "only loopback"),
+    "an endpoint that is none": ('publish = "here"\n' + STREAM, "write tcp://127.0.0.1:PORT"),
     "a source that is none": (STREAM.replace("recording:", "tape:"), "begins with none of"),
     "an unknown option of a source": (STREAM.replace("recording:clip.wav", "pipe:?speed=2"), "unknown option speed"),
     "a batch of none": (STREAM + "[engine]\nlargest_batch = 0\n", "engine.largest_batch"),
