@@ -28,7 +28,8 @@ from tests.training.small import DATA, MOTION, SOUND, changed
 
 LONG_MOTION = changed(MOTION, {"epochs": "8", "steps_per_epoch": "8"})
 DISTORTED = "0.2\nvocal_tract = 0.1\n[[streams.augmentations]]\ntype = 'TanhDistortion'\np = 0.5"
-LONG_SOUND = changed(SOUND, {"epochs": "3", "layers": "1\ndropout = 0.3", "reverb": DISTORTED})
+MUON = '3\noptimizer = "muon"'
+LONG_SOUND = changed(SOUND, {"epochs": MUON, "layers": "1\ndropout = 0.3", "reverb": DISTORTED})
 RUNAWAY = changed(MOTION, {"steps_per_epoch": "60\nlearning_rate = 10.0\nweight_decay = 10.0"})
 
 Outcome = tuple[dict[str, Any], list[dict[str, Any]]]

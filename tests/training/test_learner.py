@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -28,9 +29,11 @@ def chunk(poisoned: int | None = None) -> Chunk:
     return Chunk(frames, allowed, np.ones(4, bool))
 
 
-def learner(**changes: str) -> Learner:
+def learner(optimizer: Literal["adamw", "muon"] = "adamw", **changes: str) -> Learner:
     torch.manual_seed(0)
     recipe = motion_recipe(**changes)
+    training = msgspec.structs.replace(recipe.training, optimizer=optimizer)
+    recipe = msgspec.structs.replace(recipe, training=training)
     return Learner(make_network(recipe), recipe)
 
 
@@ -108,8 +111,9 @@ def test_a_gradient_that_is_no_number_teaches_nothing() -> None:
     assert torch.equal(network.head.weight, before)
 
 
-def test_a_restored_learner_learns_on_as_the_one_it_was_taken_from() -> None:
-    one, other = learner(), learner()
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_restored_learner_learns_on_as_the_one_it_was_taken_from(optimizer: Literal["adamw", "muon"]) -> None:
+    one, other = learner(optimizer), learner(optimizer)
     one.begin_epoch(1)
     one.learn(chunk())
     other.restore(one.snapshot())

@@ -1,4 +1,4 @@
-"""The learner: a network with its averaged weights, optimizer and schedule, which takes one step a chunk.
+"""The learner: a network with its averaged weights, optimizers and schedules, which takes one step a chunk.
 
 Gradients reach back through one chunk (truncated back-propagation through time, Williams and Peng, 1990); the state
 itself goes on, detached, so that the network learns from states as old as a live stream's. What is measured and kept
@@ -21,6 +21,7 @@ from otolith_training.data.composer import Chunk
 from otolith_training.network.frontend import MfccFrontend
 from otolith_training.network.loss import distort, tag_loss, warp_bands
 from otolith_training.network.network import Network, begin_afresh, detach
+from otolith_training.optimizer import make_optimizers, one_cycle
 from otolith_training.recipe import Clips, Recipe, Training
 
 
@@ -49,11 +50,8 @@ class Learner:
         self._recipe = recipe
         self.network = network
         self.averaged = copy.deepcopy(network)
-        self._optimizer = torch.optim.AdamW(network.parameters(), lr=t.learning_rate, weight_decay=t.weight_decay)
-        total = t.epochs * t.steps_per_epoch
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, t.learning_rate, total_steps=total, pct_start=t.warm_up
-        )
+        self._optimizers = make_optimizers(network, t)
+        self._schedules = [one_cycle(optimizer, t) for optimizer in self._optimizers]
         self.steps = 0
         self._state = network.fresh_state(t.batch)
 
@@ -66,14 +64,15 @@ class Learner:
         """Learn from the next chunk of the epoch's streams. Raises `NotFiniteError`."""
         t = self._recipe.training
         loss = self._forward(chunk)
-        self._optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         norm = clip_gradients(self.network, t)
         if not math.isfinite(norm):
             raise NotFiniteError(f"the gradient's norm is {norm}", [])
-        rate = float(self._optimizer.param_groups[0]["lr"])
-        self._optimizer.step()
-        self._schedule.step()
+        rate = float(self._optimizers[0].param_groups[0]["lr"])
+        for optimizer, schedule in zip(self._optimizers, self._schedules, strict=True):
+            optimizer.step()
+            schedule.step()
         self.steps += 1
         self._average(min(t.average, self.steps / (self.steps + 10)))  # forgets its first steps soon
         return Step(float(loss.detach()), norm, rate)
@@ -110,8 +109,8 @@ class Learner:
         parts = {
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "schedules": [schedule.state_dict() for schedule in self._schedules],
             "steps": self.steps,
         }
         return copy.deepcopy(parts)
@@ -120,8 +119,10 @@ class Learner:
         """Go on from a snapshot of a learner of the same recipe."""
         self.network.load_state_dict(snapshot["network"])
         self.averaged.load_state_dict(snapshot["averaged"])
-        self._optimizer.load_state_dict(snapshot["optimizer"])
-        self._schedule.load_state_dict(snapshot["schedule"])
+        for optimizer, state in zip(self._optimizers, snapshot["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        for schedule, state in zip(self._schedules, snapshot["schedules"], strict=True):
+            schedule.load_state_dict(state)
         self.steps = snapshot["steps"]
 
 
