@@ -89,11 +89,11 @@ def with_card(model: onnx.ModelProto, text: str) -> bytes:
     return content
 
 
-def write_tiny(path: Path, kind: Kind) -> Path:
+def write_tiny(path: Path, kind: Kind, seed: int = 0) -> Path:
     """A tiny model file of `kind` at `path`."""
     is_audio = kind == "audio"
     width = HOP_LENGTH if is_audio else len(SENSOR_CHANNELS)
-    model = tiny_graph(width, len(AUDIO_LABELS if is_audio else SENSOR_LABELS))
+    model = tiny_graph(width, len(AUDIO_LABELS if is_audio else SENSOR_LABELS), seed)
     path.write_bytes(with_card(model, write_card(tiny_card(model, kind))))
     return path
 

@@ -18,6 +18,7 @@ from otolith.inference.engine import Seat
 from otolith.inference.events import Event, Gap, Posteriors
 from otolith.inference.framing import Samples
 from otolith.inference.stream import Stream
+from otolith.service.relief import CHANGED, Relief
 from otolith.sources.source import Block
 from otolith.wire.messages import LISTENING, Message, StatusMessage
 from otolith.wire.scribe import Scribe
@@ -34,6 +35,7 @@ class Listener:
 
     def __init__(self, stream: Stream | Seat, source_rate: float, scribe: Scribe) -> None:
         self.stream, self.source_rate, self._scribe = stream, source_rate, scribe
+        self.relief: Relief | None = None  # of another model, which listens along
         self._card = stream.model.card
         self._resamples = self._card.kind == "audio" and source_rate != self._card.sample_rate
         self._ready()
@@ -71,6 +73,28 @@ class Listener:
             self.frames += len(posteriors.values)  # nearly all steps of streams that tell no posteriors
             return []
         return self._write(events, self.stream.received)
+
+    def give_way(self) -> list[Message]:
+        """Last words of the old model; from here on its relief is heard."""
+        relief, old = self.relief, self.stream
+        assert relief is not None and isinstance(old, Seat)  # noqa: S101, PT018 - a daemon's streams have seats
+        received = old.received
+        if relief.is_alike:
+            relief.seat.follow(old)
+            events = old.leave()
+        else:
+            relief.seat.detector.next_id = old.detector.next_id
+            events = [*old.gap(0, CHANGED), *old.leave()]
+        messages = self._write(events, received)
+        messages += self._scribe.flush(self._time_ns)
+        relief.scribe.follow(self._scribe)
+        self.stream, self._scribe, self.relief = relief.seat, relief.scribe, None
+        if not relief.is_alike:
+            self._card = self.stream.model.card
+            self._resamples = self._card.kind == "audio" and self.source_rate != self._card.sample_rate
+            self._ready()
+        self._card = self.stream.model.card
+        return messages
 
     def close(self) -> list[Message]:
         """The last messages: what was active ends, posteriors that waited leave, a broken frame is declared."""
@@ -129,6 +153,8 @@ class Listener:
             return []
         received = self.stream.received
         self._time_ns = time_ns
+        if self.relief is not None:
+            self.relief.push(samples)
         events = self.stream.push(samples)
         return self._write(events, received + len(samples)) if events else []
 
@@ -136,6 +162,8 @@ class Listener:
         messages = self._drain_resampler()
         received = self.stream.received
         messages += self._write(self.stream.gap(lost, reason), received)
+        if self.relief is not None:
+            self.relief.begin()
         self._ready()
         return messages
 
