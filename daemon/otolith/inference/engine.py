@@ -16,11 +16,12 @@ import numpy as np
 from otolith.inference.card import Trigger
 from otolith.inference.detector import Detector
 from otolith.inference.detectors import Detectors
-from otolith.inference.events import Detection, Event, Gap, Posteriors
+from otolith.inference.events import Event, Gap, Posteriors
 from otolith.inference.framing import INT16, INT16_SCALE, Backlog, Samples, peaks, to_floats
 from otolith.inference.model import Model
 from otolith.inference.rows import Table
 from otolith.inference.stream import END, NOT_FINITE
+from otolith.inference.judge import Judge
 
 FRAMES_PER_STEP = 4
 LARGEST_BATCH = 64
@@ -86,9 +87,9 @@ class Seat:
         peak, self.peak = self.peak, 0.0
         return peak
 
-    def _end_active(self) -> list[Detection]:
+    def _end_active(self) -> list[Event]:
         self._engine._detectors.settle(self.row, self.detector)
-        return self.detector.close(self.position)
+        return self._engine._judge.named(self.detector.close(self.position))
 
 
 class Engine:
@@ -110,7 +111,8 @@ class Engine:
         self._frames_per_step, self._largest_batch = frames_per_step, largest_batch
         self._hop_length = model.card.hop_length
         self._table = Table(model, frames_per_step, largest_batch)
-        self._detectors = Detectors(len(model.card.labels))
+        self._judge, self._forecasts = Judge(model.card), model.card.output == "forecast"
+        self._detectors = Detectors(len(model.card.judged))
         self._free: list[int] = []  # a heap: the lowest rows are taken first, so that streams lie together
         self._waiting: dict[Seat, None] = {}  # those with a whole frame, in the order they came
         self._all_int16 = True  # whether no stream has brought anything else
@@ -138,6 +140,7 @@ class Engine:
             self._free = list(range(self._table.capacity, capacity))
             self._table.grow(capacity)
             self._detectors.grow(capacity)
+            self._judge.grow(capacity)
         card = self.model.card
         seat = Seat(self, heapq.heappop(self._free), Detector(card, {**card.detector, **(triggers or {})}))
         self._begin(seat)
@@ -161,6 +164,7 @@ class Engine:
         seat.detector.forget()
         self._table.begin(seat.row)
         self._detectors.begin(seat.row, seat.detector)
+        self._judge.begin(seat.row)
 
     def _give_back(self, seat: Seat) -> None:
         self._detectors.begin(seat.row, seat.detector)  # nothing of it is active any more
@@ -212,20 +216,27 @@ class Engine:
         self._fill(seats, frames)
         rows, values = self._table.step([seat.row for seat in seats], frames)
         starts = [seat.position for seat in seats]
-        found = self._detectors.push(rows, [seat.detector for seat in seats], values, starts)
+        judged, scores = values, None
+        if self._forecasts:
+            judged, scores = self._judge.push(rows, self._table.inputs(len(seats), frames), values)
+        found = self._detectors.push(rows, [seat.detector for seat in seats], judged, starts)
         if self._looks_for_peaks:
             for seat, peak in zip(seats, peaks(self._table.inputs(len(seats), frames)).tolist(), strict=True):
                 seat.peak = max(seat.peak, peak)
         told: list[tuple[Seat, list[Event]]] = []
         hop, waiting = self._hop_length, self._waiting
         length = frames * hop
-        for seat, posteriors in zip(seats, values, strict=True):
+        for place, (seat, outputs) in enumerate(zip(seats, values, strict=True)):
             seat.position += length
-            told.append((seat, [Posteriors(seat.position, posteriors)]))
+            if not self._forecasts:  # nearly all models: one call less
+                told.append((seat, [Posteriors(seat.position, outputs)]))
+            else:
+                mine = None if scores is None else scores[place]
+                told.append((seat, [self._judge.told(seat.position, outputs, mine)]))
             if seat.backlog.samples < hop:
                 del waiting[seat]
         for place, detections in found.items():
-            told[place][1].extend(detections)
+            told[place][1].extend(self._judge.named(detections))
         return told
 
     def _fill(self, seats: list[Seat], frames: int) -> None:
