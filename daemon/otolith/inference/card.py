@@ -150,11 +150,12 @@ class Card(msgspec.Struct, frozen=True):
 
         Posteriors as they are; forecasts in their channel's scale, less what float32 cannot hold of a large value.
         """
-        distance = np.abs(found - expected)
+        distance: Floats = np.abs(found - expected)
         if not isinstance(self.forecast, Forecast):
             return distance
         scale = np.tile(np.array(self.forecast.scale, np.float32), self.forecast.horizon)
-        return np.maximum(distance - FLOAT32 * np.abs(expected), 0) / scale
+        distance = np.maximum(distance - FLOAT32 * np.abs(expected), 0) / scale
+        return distance
 
     @property
     def judged(self) -> list[str]:

@@ -18,10 +18,10 @@ from otolith.inference.detector import Detector
 from otolith.inference.detectors import Detectors
 from otolith.inference.events import Event, Gap, Posteriors
 from otolith.inference.framing import INT16, INT16_SCALE, Backlog, Samples, peaks, to_floats
+from otolith.inference.judge import Judge
 from otolith.inference.model import Model
 from otolith.inference.rows import Table
 from otolith.inference.stream import END, NOT_FINITE
-from otolith.inference.judge import Judge
 
 FRAMES_PER_STEP = 4
 LARGEST_BATCH = 64

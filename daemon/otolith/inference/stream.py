@@ -15,8 +15,8 @@ from otolith.inference.card import Trigger
 from otolith.inference.detector import Detector
 from otolith.inference.events import Event, Gap
 from otolith.inference.framing import Framer, Samples, peaks
-from otolith.inference.model import Model, State
 from otolith.inference.judge import ONE, Judge
+from otolith.inference.model import Model, State
 
 # A recording read whole would otherwise ask the graph for gigabytes of intermediate values.
 MAX_FRAMES_PER_STEP = 512

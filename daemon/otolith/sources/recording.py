@@ -81,7 +81,7 @@ class SensorRows:
         self._paced, self._start_ns = paced, start_ns
 
     def blocks(self, stop: Event) -> Iterator[Block]:
-        """As `Source.blocks`; a silence of over a second, or of five rows, is declared as the rows that it swallowed."""
+        """As `Source.blocks`; a silence of over a second, and five rows, is declared as the rows that are missing."""
         clock = _Pace(self._paced, self._start_ns)
         gap_s = max(SENSOR_GAP_S, SENSOR_GAP_ROWS / self.rate if self.rate else 0.0)
         steps = np.diff(self._time_s, prepend=0.0)

@@ -83,7 +83,7 @@ class Scribe:
         self._held, self._held_scores, self._held_frames = [], [], 0
         if self._forecasts:
             head = self._head("forecast", self._held_until, time_ns)
-            shape = {"channels": self._channels, "horizon": self._horizon, "frames": frames}
+            shape: dict[str, Any] = {"channels": self._channels, "horizon": self._horizon, "frames": frames}
             yield ForecastMessage(**head, **shape, values=values, scores=scores)
         else:
             head = self._head("posteriors", self._held_until, time_ns)
