@@ -59,6 +59,8 @@ def _number_faults(forecast: Forecast) -> list[str]:
         ("teacher_forcing", max(start, end), 0, 1),
         ("season_rows", forecast.season_rows, 0, 1_000_000),
     ]
+    if forecast.stride < 1 or forecast.horizon % forecast.stride:
+        return [f"forecast.stride: {forecast.stride}; the horizon, {forecast.horizon} rows, must be whole strides"]
     return [
         f"forecast.{name}: {value:g}; between {low:g} and {high:g}"
         for name, value, low, high in wanted

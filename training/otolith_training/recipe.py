@@ -145,6 +145,7 @@ class Forecast(Section, frozen=True):
     anchor: Literal["last", "mean"] = "last"  # it maps how the rows differ from the last one, or from the mean
     ridge: float = 100.0  # its penalty: how firmly it is held to the anchor, and each channel's map to the common one
     hidden: int = 16  # units of the decoder
+    stride: int = 1  # rows that each of its steps tells at once: with more, a step of the whole model costs less
     teacher_forcing: tuple[float, float] = (1.0, 0.0)  # share of true rows fed to the decoder, at first and at last
     season_rows: int = 0  # rows of a season, for the seasonal naive forecast to be measured against; 0: none
 

@@ -154,8 +154,7 @@ class Card(msgspec.Struct, frozen=True):
         if not isinstance(self.forecast, Forecast):
             return distance
         scale = np.tile(np.array(self.forecast.scale, np.float32), self.forecast.horizon)
-        distance = np.maximum(distance - FLOAT32 * np.abs(expected), 0) / scale
-        return distance
+        return np.asarray(np.maximum(distance - FLOAT32 * np.abs(expected), 0) / scale, np.float32)
 
     @property
     def judged(self) -> list[str]:

@@ -32,7 +32,8 @@ def forecast_loss(network: Network, features: Tensor, state: State, chunk: Chunk
     x, following = network.before_head(features, state)
     straight, carried = head.straight(x, state)
     truth = truth_of(features, network.frontend.scaled(torch.from_numpy(chunk.ahead).to(features.device)), head.horizon)
-    forced = torch.rand(truth.shape[:3], device=features.device) < share
+    steps = (*truth.shape[:2], head.horizon // head.stride)
+    forced = torch.rand(steps, device=features.device) < share
     said = head.unroll(x, straight, truth, forced)
     counted = torch.from_numpy(chunk.counted).to(features.device)
     error = (said - truth).square().mean(dim=(2, 3))

@@ -42,9 +42,11 @@ class ForecastHead(Head):
     def __init__(self, width: int, channels: int, settings: Forecast) -> None:
         super().__init__()
         self.horizon, self.look_back, self.channels = settings.horizon, settings.look_back, channels
+        self.stride = settings.stride
+        told = settings.stride * channels  # what each step of the decoder tells, and is fed
         self.first = nn.Linear(width, 2 * settings.hidden)  # the decoder's first state, of the encoder's last
-        self.decoder = nn.LSTMCell(channels, settings.hidden)
-        self.told = nn.Linear(settings.hidden, channels)
+        self.decoder = nn.LSTMCell(told, settings.hidden)
+        self.told = nn.Linear(settings.hidden, told)
         nn.init.zeros_(self.told.weight)  # it begins as the linear path, and learns what that leaves
         nn.init.zeros_(self.told.bias)
         taps = torch.zeros(channels, settings.horizon, settings.look_back)
@@ -81,24 +83,25 @@ class ForecastHead(Head):
     def unroll(self, x: Tensor, straight: Tensor, truth: Tensor | None = None, forced: Tensor | None = None) -> Tensor:
         """The decoder's forecasts upon the linear path's.
 
-        It is fed its own last word, as it always is in use; in training, where `forced` (bool, as `straight` without
-        channels) says so, the true row of `truth` (as `straight`) in its stead: teacher forcing, after Williams and
-        Zipser, 1989. What it is fed is told as the difference from the row it forecasts behind.
+        It is fed its own last word, as it always is in use; in training, where `forced` (bool, `(streams, frames,
+        horizon / stride)`) says so, the true rows of `truth` (as `straight`) in its stead: teacher forcing, after
+        Williams and Zipser, 1989. What it is fed is told as the difference from the row it forecasts behind.
         """
-        last = x[..., -self.channels :]
-        hidden, cell = self.first(x[..., : -self.channels]).chunk(2, dim=-1)
-        shape = hidden.shape[:2]
-        state = torch.tanh(hidden).flatten(0, 1), cell.flatten(0, 1)
-        fed = torch.zeros_like(last)
+        count = straight[:, :, 0, 0].numel()
+        last = x[..., -self.channels :].reshape(count, self.channels).repeat(1, self.stride)
+        lines = straight.reshape(count, -1, last.shape[1])  # (streams * frames, steps, told at once)
+        right = lines if truth is None else truth.reshape(lines.shape)
+        hidden, cell = self.first(x[..., : -self.channels]).reshape(count, -1).chunk(2, dim=-1)
+        hidden, fed = torch.tanh(hidden), torch.zeros_like(last)
         said = []
-        for ahead in range(self.horizon):
-            state = self.decoder(fed.flatten(0, 1), state)
-            now = straight[:, :, ahead] + self.told(state[0]).unflatten(0, shape)
+        for step in range(lines.shape[1]):
+            hidden, cell = self.decoder(fed, (hidden, cell))
+            now = lines[:, step] + self.told(hidden)
             said.append(now)
-            if truth is not None and forced is not None:
-                now = torch.where(forced[:, :, ahead, None], truth[:, :, ahead], now)
+            if forced is not None:
+                now = torch.where(forced.reshape(count, -1)[:, step, None], right[:, step], now)
             fed = now - last
-        return torch.stack(said, dim=2)
+        return torch.stack(said, dim=1).reshape(straight.shape)
 
     def to_output(self, said: Tensor) -> Tensor:
         """In the channels' own units."""
@@ -113,14 +116,16 @@ class ForecastHead(Head):
         """One convolution, one LSTM over the horizon, and what joins them; `x` is `(frames, streams, width + rows)`."""
         rows = graph.slice(x, 2, -self.channels)  # (frames, streams, channels)
         seen = graph.slice(x, 2, 0, -self.channels)
-        straight = self._write_straight(graph, rows)  # (horizon, frames * streams, channels)
+        straight = self._write_straight(graph, rows)  # (steps, frames * streams, told at once)
         told = self._write_decoder(graph, seen, rows, straight)
         said = graph.add("Add", straight, told)
-        said = graph.add("Mul", said, graph.constant("forecast.scale", self.scale))
-        said = graph.add("Add", said, graph.constant("forecast.offset", self.offset))
         shape = graph.add("Shape", x, start=0, end=2)
-        shape = graph.add("Concat", graph.ints(self.horizon), shape, graph.ints(self.channels), axis=0)
-        graph.add("Transpose", graph.add("Reshape", said, shape), output=self.output, perm=[2, 1, 0, 3])
+        steps, within = graph.ints(self.horizon // self.stride), graph.ints(self.stride, self.channels)
+        said = graph.add("Reshape", said, graph.add("Concat", steps, shape, within, axis=0))
+        said = graph.add("Transpose", said, perm=[2, 1, 0, 3, 4])  # (streams, frames, steps, stride, channels)
+        said = graph.add("Reshape", said, graph.ints(0, 0, self.horizon, self.channels))
+        said = graph.add("Mul", said, graph.constant("forecast.scale", self.scale))
+        graph.add("Add", said, graph.constant("forecast.offset", self.offset), output=self.output)
 
     def _write_straight(self, graph: Graph, rows: str) -> str:
         rows = graph.add("Transpose", rows, perm=[1, 0, 2])  # (streams, frames, channels)
@@ -134,9 +139,11 @@ class ForecastHead(Head):
         past = graph.add("Transpose", past, perm=[0, 2, 1])
         taps = graph.constant("forecast.taps", self.taps.flatten(0, 1)[:, None])
         said = graph.add("Conv", past, taps, group=self.channels)  # (streams, channels * horizon, frames)
-        said = graph.add("Reshape", said, graph.ints(0, self.channels, self.horizon, -1))
-        said = graph.add("Transpose", said, perm=[2, 3, 0, 1])
-        return graph.add("Reshape", said, graph.ints(self.horizon, -1, self.channels))
+        steps = self.horizon // self.stride
+        said = graph.add("Transpose", said, perm=[2, 0, 1])  # (frames, streams, channels * horizon)
+        said = graph.add("Reshape", said, graph.ints(-1, self.channels, steps, self.stride))
+        said = graph.add("Transpose", said, perm=[2, 0, 3, 1])
+        return graph.add("Reshape", said, graph.ints(steps, -1, self.stride * self.channels))
 
     def _write_decoder(self, graph: Graph, seen: str, rows: str, straight: str) -> str:
         first = graph.add("MatMul", seen, graph.constant("first.weight", self.first.weight.T))
@@ -146,8 +153,9 @@ class ForecastHead(Head):
         hidden = graph.add("Tanh", graph.slice(state, 2, 0, hidden_size))
         cell = graph.slice(state, 2, hidden_size)
         fed = graph.add("Neg", self._write_told(graph, hidden))  # takes back what the fold says before the first row
-        if self.horizon > 1:
+        if self.horizon > self.stride:
             last = graph.add("Reshape", rows, graph.ints(1, -1, self.channels))
+            last = graph.add("Concat", *[last] * self.stride, axis=2)
             rest = graph.add("Sub", graph.slice(straight, 0, 0, -1), last)
             fed = graph.add("Concat", fed, rest, axis=0)
         weights = [graph.constant(f"decoder.{part}", value[None]) for part, value in self._folded().items()]
