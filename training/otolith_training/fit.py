@@ -86,7 +86,7 @@ def fit(
         _go_on(learner, fitted, kept)
     elif course.prepare is not None:  # what was fitted in closed form is to be beaten
         fitted.metrics = course.rehearsal(network)
-        console.print(f"before any step: {_told(fitted.metrics)}")
+        console.print(f"before any step: {_told(fitted.metrics) or 'nothing is held out to measure on'}")
     setting = {"seed": recipe.training.seed, "data": {s.name: s.fingerprint for s in course.sets}}
     with closing(logbook):
         for difference in logbook.open(text, setting, fitted.history):

@@ -6,12 +6,12 @@ from itertools import pairwise
 
 from otolith.inference.card import Anomaly as AnomalyPromise
 from otolith.inference.card import anomaly_faults
-from otolith_training.recipe import Data, Forecast, Recipe, Spans
+from otolith_training.recipe import Forecast, Recipe, Spans
 
 
-def row_faults(data: Data) -> list[str]:
+def row_faults(recipe: Recipe) -> list[str]:
     """What is wrong with data that has rows and no labels."""
-    faults = []
+    faults, data = [], recipe.data
     if data.labels or data.unknown or data.background:
         faults.append("data.labels: a forecast tells no labels; leave labels, unknown and background out")
     for name, (start, end) in data.rows.items():
@@ -20,7 +20,8 @@ def row_faults(data: Data) -> list[str]:
     spans = sorted(data.rows.values())
     if any(first[1] > second[0] for first, second in pairwise(spans)):
         faults.append("data.rows: parts overlap; hold each row out once")
-    if data.rows and (missing := [name for name in ("train", "dev") if name not in data.rows]):
+    wanted = ("train", "dev") if recipe.training.epochs else ("train",)
+    if data.rows and (missing := [name for name in wanted if name not in data.rows]):
         faults.append(f"data.rows.{missing[0]}: is missing; a model is fitted on train and chosen on dev")
     return faults
 

@@ -39,7 +39,7 @@ def make_forecast_course(recipe: Recipe, items: Items, data: Path) -> Course:
             fresh_start=training.fresh_start,
             seed=(training.seed, epoch),
         ),
-        ForecastRehearsal(_of_split(series, "dev", recipe), forecast.horizon),
+        ForecastRehearsal(_of_split(series, "dev", recipe) if training.epochs else [], forecast.horizon),
         describe_sets(recipe, series, data),
         lambda network: prepare(network, recipe, learned),
     )
@@ -66,7 +66,9 @@ class ForecastRehearsal:
         self._series, self._horizon = series, horizon
 
     def __call__(self, network: Network) -> Metrics:
-        """Errors of scaled values, over all rows, steps ahead and channels."""
+        """Errors of scaled values, over all rows, steps ahead and channels; nothing where nothing is held out."""
+        if not self._series:
+            return {}
         squares, absolutes, count = 0.0, 0.0, 0
         for run in self._series:
             rows = network.frontend.scaled(torch.from_numpy(run.values).to(network.device))[None]

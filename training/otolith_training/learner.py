@@ -51,7 +51,7 @@ class Learner:
         self.network = network
         self.averaged = copy.deepcopy(network)
         self._optimizer = torch.optim.AdamW(network.parameters(), lr=t.learning_rate, weight_decay=t.weight_decay)
-        total = t.epochs * t.steps_per_epoch
+        total = max(1, t.epochs * t.steps_per_epoch)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimizer, t.learning_rate, total_steps=total, pct_start=t.warm_up
         )

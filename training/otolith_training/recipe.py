@@ -166,7 +166,7 @@ class Training(Section, frozen=True):
     """How the network is fitted: AdamW under a one-cycle schedule, truncated back-propagation through time."""
 
     batch: int  # streams learned from at once
-    epochs: int
+    epochs: int  # 0: a forecast is what is fitted in closed form, its linear path alone
     steps_per_epoch: int  # streams are endless, so an epoch is as long as one says
     chunk_frames: int  # how far back gradients reach; the state itself is carried on (detached)
     learning_rate: float = 4e-3  # highest, reached after `warm_up`

@@ -105,7 +105,7 @@ def _faults(recipe: Recipe) -> list[str]:
     """What is wrong with a recipe whose types are right."""
     return [
         *_name_faults(recipe),
-        *(row_faults(recipe.data) if recipe.task == "forecast" else _data_faults(recipe.data)),
+        *(row_faults(recipe) if recipe.task == "forecast" else _data_faults(recipe.data)),
         *forecast_faults(recipe),
         *_kind_faults(recipe),
         *_frontend_faults(recipe.frontend),
@@ -194,7 +194,7 @@ def _number_faults(recipe: Recipe) -> list[str]:
         ("network.hidden", network.hidden, 1, 4096),
         ("network.dropout", network.dropout, 0, 0.9),
         ("training.batch", training.batch, 1, 65536),
-        ("training.epochs", training.epochs, 1, 100_000),
+        ("training.epochs", training.epochs, 0 if recipe.task == "forecast" else 1, 100_000),
         ("training.steps_per_epoch", training.steps_per_epoch, 1, 1_000_000),
         ("training.chunk_frames", training.chunk_frames, 1, 100_000),
         ("training.learning_rate", training.learning_rate, 1e-8, 10),
