@@ -18,6 +18,7 @@ from otolith_training.data.stitcher import RunStitcher
 from otolith_training.data.targets import Targets
 from otolith_training.measure.rehearse import ClipRehearsal, Rehearsal, RowRehearsal
 from otolith_training.network.cards import make_card
+from otolith_training.network.network import Network
 from otolith_training.recipe import Clips, Mfcc, Recipe, Rows, Runs
 
 REHEARSAL_STREAMS = 16
@@ -37,6 +38,7 @@ class Course:
     streams: Callable[[int], Composer]  # of an epoch; epoch 0's are for the scaling
     rehearsal: Rehearsal
     sets: list[DataSet]
+    prepare: Callable[[Network], None] | None = None  # what is set before the first step; None: the scaling alone
 
 
 def make_course(recipe: Recipe, text: str, items: Items, data: Path) -> Course:

@@ -24,6 +24,7 @@ from otolith_training.data.composer import Chunk
 from otolith_training.data.datasets import Clip, Run
 from otolith_training.data.material import Items
 from otolith_training.data.prefetch import prefetched
+from otolith_training.forecasting import make_forecast_course
 from otolith_training.learner import Learner, NotFiniteError, Step, pick_device
 from otolith_training.logbook import Identity, Logbook, Record
 from otolith_training.measure.rehearse import Metrics
@@ -71,7 +72,8 @@ def fit(
     started = time.monotonic()
     if course is None:
         console.print(f"reading {data / recipe.data.path}")
-        course = make_course(recipe, text, items, data)
+        is_forecast = recipe.task == "forecast"
+        course = make_forecast_course(recipe, items, data) if is_forecast else make_course(recipe, text, items, data)
     network = make_network(recipe).to(device)
     parameters = sum(p.numel() for p in network.parameters())
     console.print(f"{recipe.name}: {len(recipe.all_labels)} labels, {parameters:,} parameters, on {device}")
@@ -83,6 +85,9 @@ def fit(
     fitted = Fitted(copy.deepcopy(network), 0, {}, course.sets, interrupted=False)
     if kept is not None:
         _go_on(learner, fitted, kept)
+    elif course.prepare is not None:  # what was fitted in closed form is to be beaten
+        fitted.metrics = course.rehearsal(network)
+        console.print(f"before any step: {_told(fitted.metrics) or 'nothing is held out to measure on'}")
     setting = {"seed": recipe.training.seed, "data": {s.name: s.fingerprint for s in course.sets}}
     with closing(logbook):
         for difference in logbook.open(text, setting, fitted.history):
@@ -128,8 +133,11 @@ def _find_logbook(runs: Path, identity: Identity, resume: bool, console: Console
 
 def _begin(network: Network, recipe: Recipe, course: Course, start: Start | None) -> Network:
     """The network before the first step: its scaling set, and begun where `start` says."""
-    composer = course.streams(0)
-    scale(network, recipe, [composer.next() for _ in range(SCALING_CHUNKS)])
+    if course.prepare is not None:
+        course.prepare(network)
+    else:
+        composer = course.streams(0)
+        scale(network, recipe, [composer.next() for _ in range(SCALING_CHUNKS)])
     return network if start is None else start(network)
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from otolith_training.data.composer import Chunk
+from otolith_training.network.forecast_loss import forecast_loss, teacher_share
 from otolith_training.network.frontend import MfccFrontend
 from otolith_training.network.loss import distort, tag_loss, warp_bands
 from otolith_training.network.network import Network, begin_afresh, detach
@@ -91,6 +92,13 @@ class Learner:
                 colour = torch.from_numpy(chunk.colour_db).to(device)
                 raw = distort(raw, colour, network.frontend.neutral(), recipe.streams)
             features = network.frontend.scaled(raw)
+        if recipe.task == "forecast" and recipe.forecast is not None:
+            done = self.steps / self._schedule.total_steps
+            loss, rest = forecast_loss(network, features, state, chunk, teacher_share(recipe.forecast, done))
+            if not math.isfinite(float(loss.detach())):
+                raise NotFiniteError(f"the loss is {float(loss.detach())}", [])
+            self._state = detach({**following, **rest})
+            return loss
         logits, rest = network.logits(features, state)
         loss = tag_loss(logits, torch.from_numpy(chunk.allowed).to(device), recipe.training.label_smoothing)
         if not math.isfinite(float(loss.detach())):

@@ -9,10 +9,10 @@ from typing import Literal
 
 import msgspec
 
-from otolith.inference.card import Channel, Trigger
+from otolith.inference.card import ANOMALY, Channel, Trigger
 
 CellName = Literal["gru", "lstm", "rnn"]
-Task = Literal["tag"]  # a label for every frame
+Task = Literal["tag", "forecast"]  # a label for every frame; the rows that follow each
 
 DEFAULT_CLIP_NORM = 1.0
 
@@ -42,7 +42,7 @@ class Data(Section, frozen=True):
     name: str
     licence: str
     attribution: str
-    labels: list[str]  # in the order of the model's posteriors
+    labels: list[str] = []  # in the order of the model's posteriors; none where rows are forecast
     unknown: str | None = None  # the label of what is of the kind but none of the labels (a word we do not know)
     background: str | None = None  # the label that means nothing happens
     files: list[str] = []  # glob patterns of the files to use; empty: all that can be read
@@ -51,6 +51,7 @@ class Data(Section, frozen=True):
     dev: list[str] = []  # groups to hold out for choosing; empty: the manifest's split, or a hash (datasets.py)
     test: list[str] = []  # groups to hold out for the last look
     backgrounds: list[Backgrounds] = []
+    rows: dict[Literal["train", "dev", "test"], tuple[int, int]] = {}  # forecasts: from which row to which, per split
 
 
 class Mfcc(Section, frozen=True, tag_field="type", tag="mfcc"):
@@ -132,11 +133,40 @@ class Runs(Section, frozen=True, tag_field="type", tag="runs"):
     start_on_run: float = 0.7  # share of fresh starts at a run's first row; the rest begin anywhere in it
 
 
+class Spans(Section, frozen=True, tag_field="type", tag="spans"):
+    """Streams of unlabelled rows that begin anywhere in the series (spans.py), to forecast."""
+
+
+class Forecast(Section, frozen=True):
+    """What is forecast behind each row: a linear path over the look-back, and a decoder upon it."""
+
+    horizon: int  # rows ahead
+    look_back: int = 48  # rows that the linear path sees
+    anchor: Literal["last", "mean"] = "last"  # it maps how the rows differ from the last one, or from the mean
+    ridge: float = 100.0  # its penalty: how firmly it is held to the anchor, and each channel's map to the common one
+    hidden: int = 16  # units of the decoder
+    stride: int = 1  # rows that each of its steps tells at once: with more, a step of the whole model costs less
+    teacher_forcing: tuple[float, float] = (1.0, 0.0)  # share of true rows fed to the decoder, at first and at last
+    season_rows: int = 0  # rows of a season, for the seasonal naive forecast to be measured against; 0: none
+
+
+class Anomaly(Section, frozen=True):
+    """When a live row differs from its forecast: how it is judged (the daemon's `Watch`), and when that starts."""
+
+    lead: int = 1  # rows ahead that a row was forecast from
+    smoothing_rows: float = 10.0  # errors are averaged over about as many rows: one noisy row is no anomaly
+    memory_rows: float = 2000.0  # ... and held against those of as many: what has become usual ceases to alarm
+    warm_up_rows: int = 100  # errors seen before any is judged
+    threshold: float = 0.4  # score at which an anomaly starts: one row in 10 to the power of ten times this
+    release: float = 0.2  # ... and below which it ends
+    refractory_s: float = 0.0  # rest after an end
+
+
 class Training(Section, frozen=True):
     """How the network is fitted: a one-cycle schedule, truncated back-propagation through time."""
 
     batch: int  # streams learned from at once
-    epochs: int
+    epochs: int  # 0: a forecast is what is fitted in closed form, its linear path alone
     steps_per_epoch: int  # streams are endless, so an epoch is as long as one says
     chunk_frames: int  # how far back gradients reach; the state itself is carried on (detached)
     optimizer: Literal["adamw", "muon"] = "adamw"  # muon: in as many steps it learns more, each 5 to 15 % dearer
@@ -179,9 +209,11 @@ class Recipe(Section, frozen=True):
     data: Data
     frontend: Frontend
     network: Network
-    streams: Clips | Runs
+    streams: Clips | Runs | Spans
     training: Training
     detector: Detector = Detector()
+    forecast: Forecast | None = None  # where the task is forecast, and only there
+    anomaly: Anomaly | None = None  # for a forecast that watches for anomalies
     limits: str = ""  # what a user of the model should know it cannot do; stands on its card
 
     @property
@@ -192,7 +224,9 @@ class Recipe(Section, frozen=True):
 
     @property
     def triggers(self) -> dict[str, Trigger]:
-        """A trigger for each label of the data."""
+        """A trigger for each label of the data, or for anomalies."""
+        if self.anomaly is not None:
+            return {ANOMALY: Trigger(self.anomaly.threshold, self.anomaly.release, 0.0, self.anomaly.refractory_s)}
         d = self.detector
         default = Trigger(d.threshold, d.release, d.smoothing_s, d.refractory_s)
         return {label: d.labels.get(label, default) for label in self.data.labels}

@@ -12,12 +12,15 @@ import msgspec
 
 from otolith.errors import SettingsError
 from otolith.inference.card import trigger_faults
+from otolith_training.forecast_faults import forecast_faults, row_faults
 from otolith_training.recipe import (
+    Anomaly,
     Backgrounds,
     Clips,
     Convolution,
     Data,
     Detector,
+    Forecast,
     Frontend,
     Mfcc,
     Network,
@@ -25,6 +28,7 @@ from otolith_training.recipe import (
     Rows,
     Runs,
     Section,
+    Spans,
     Training,
 )
 
@@ -59,9 +63,11 @@ _SECTIONS: dict[str, tuple[type[Section], ...]] = {
     "frontend": (Mfcc, Rows),
     "network": (Network,),
     "network.convolution": (Convolution,),
-    "streams": (Clips, Runs),
+    "streams": (Clips, Runs, Spans),
     "training": (Training,),
     "detector": (Detector,),
+    "forecast": (Forecast,),
+    "anomaly": (Anomaly,),
 }
 
 
@@ -99,7 +105,8 @@ def _faults(recipe: Recipe) -> list[str]:
     """What is wrong with a recipe whose types are right."""
     return [
         *_name_faults(recipe),
-        *_data_faults(recipe.data),
+        *(row_faults(recipe) if recipe.task == "forecast" else _data_faults(recipe.data)),
+        *forecast_faults(recipe),
         *_kind_faults(recipe),
         *_frontend_faults(recipe.frontend),
         *_number_faults(recipe),
@@ -140,7 +147,7 @@ def _kind_faults(recipe: Recipe) -> list[str]:
     faults = []
     if audio != isinstance(recipe.frontend, Mfcc):
         faults.append(f"frontend.type: does not fit data.kind {recipe.data.kind!r}; audio takes mfcc, sensor sensor")
-    if audio != isinstance(recipe.streams, Clips):
+    if audio != isinstance(recipe.streams, Clips) and recipe.task != "forecast":
         faults.append(f"streams.type: does not fit data.kind {recipe.data.kind!r}; audio takes clips, sensor runs")
     if recipe.data.backgrounds and not audio:
         faults.append("data.backgrounds: a sensor set has none; leave them out")
@@ -187,7 +194,7 @@ def _number_faults(recipe: Recipe) -> list[str]:
         ("network.hidden", network.hidden, 1, 4096),
         ("network.dropout", network.dropout, 0, 0.9),
         ("training.batch", training.batch, 1, 65536),
-        ("training.epochs", training.epochs, 1, 100_000),
+        ("training.epochs", training.epochs, 0 if recipe.task == "forecast" else 1, 100_000),
         ("training.steps_per_epoch", training.steps_per_epoch, 1, 1_000_000),
         ("training.chunk_frames", training.chunk_frames, 1, 100_000),
         ("training.learning_rate", training.learning_rate, 1e-8, 10),
@@ -225,7 +232,9 @@ _HIGHEST = {
 }
 
 
-def _stream_faults(streams: Clips | Runs) -> list[str]:
+def _stream_faults(streams: Clips | Runs | Spans) -> list[str]:
+    if isinstance(streams, Spans):
+        return []
     faults = []
     for name in streams.__struct_fields__:
         value = getattr(streams, name)

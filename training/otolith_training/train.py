@@ -19,6 +19,7 @@ from otolith_training.data.material import Items, list_items
 from otolith_training.expect import choose_triggers, tell_streams
 from otolith_training.fit import Fitted, fit
 from otolith_training.measure.evaluate import measure
+from otolith_training.measure.forecasts import brief, measure_forecasts, told_of
 from otolith_training.measure.tables import to_markdown
 from otolith_training.network.cards import make_card
 from otolith_training.network.export import export, refuse_look_ahead
@@ -82,6 +83,7 @@ def finish(
     unmeasured = out.with_suffix(".unmeasured.onnx")
     try:
         model = export(fitted.network, card, examples, unmeasured)
+        card = model.card
         triggers, streams = _on_streams(model, recipe, data, items, fitted, console, folded="fold" in (origin or {}))
         metrics |= {**_on_splits(model, recipe, items, console), **streams}
     finally:
@@ -114,7 +116,10 @@ def _on_splits(model: Model, recipe: Recipe, items: Items, console: Console) -> 
     figures: dict[str, Any] = {}
     for split in ("dev", "test"):
         chosen: Any = [item for item in items if item.split == split]
-        if chosen:
+        if chosen and recipe.task == "forecast":
+            told = figures[split] = brief(measure_forecasts(model, recipe, chosen))
+            console.print(f"{split}: {told_of(told)}")
+        elif chosen:
             told = figures[split] = _kept(measure(model, recipe, chosen))
             console.print(f"{split}: accuracy {told['accuracy']:.1%}, macro-F1 {told['macro_f1']:.3f}")
     return figures

@@ -10,12 +10,19 @@ import math
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from otolith.errors import ModelError
 
 FORMAT = 1
 METADATA_KEY = "otolith.card"
+ANOMALY = "anomaly"  # the name of its trigger among those of labels
 
+FLOAT32 = np.float32(1e-6)  # of a value: what is lost where it is rounded a few times
+LONGEST_REST_S = 31 * 86_400  # hourly rows may rest for days
+
+Floats = NDArray[np.float32]
 Kind = Literal["audio", "sensor", "token"]
 
 
@@ -64,6 +71,29 @@ class Proof(msgspec.Struct, frozen=True):
     posteriors: list[list[float]]
 
 
+class Forecast(msgspec.Struct, frozen=True):
+    """What a forecasting model says of each row: the `horizon` rows that follow it.
+
+    `scale` is what one scaled unit is in each channel's own: its deviation over the training rows, as a rule.
+    """
+
+    horizon: int
+    scale: list[float]
+
+
+class Anomaly(msgspec.Struct, frozen=True):
+    """How a live row is held against what was forecast for it, `lead` rows before; `watch.py` says how.
+
+    An error is smoothed over `smoothing_rows`, and is as unlikely as those of the last `memory_rows` make it; nothing
+    is said of the first `warm_up_rows`.
+    """
+
+    lead: int
+    smoothing_rows: float
+    memory_rows: float
+    warm_up_rows: int
+
+
 class Card(msgspec.Struct, frozen=True):
     """What a model promises. Field by field in `docs/model-format.md`.
 
@@ -88,6 +118,8 @@ class Card(msgspec.Struct, frozen=True):
     metrics: dict[str, Any]
     made: Made
     proof: Proof
+    forecast: Forecast | msgspec.UnsetType = msgspec.UNSET  # where the task is forecast, and only there
+    anomaly: Anomaly | msgspec.UnsetType = msgspec.UNSET  # where live rows are held against their forecasts
 
     @property
     def frame_rate(self) -> float:
@@ -104,12 +136,30 @@ class Card(msgspec.Struct, frozen=True):
     @property
     def output(self) -> str:
         """The graph's name of what comes out."""
-        return "posteriors"
+        return "posteriors" if self.forecast is msgspec.UNSET else "forecast"
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """What comes out a frame: `(labels,)` posteriors."""
+        """What comes out a frame: `(labels,)` posteriors, or a `(horizon, channels)` forecast."""
+        if isinstance(self.forecast, Forecast):
+            return (self.forecast.horizon, len(self.channels))
         return (len(self.labels),)
+
+    def difference(self, found: Floats, expected: Floats) -> Floats:
+        """How far outputs are from what was expected, for holding to a tolerance; `(..., values)` each, in C order.
+
+        Posteriors as they are; forecasts in their channel's scale, less what float32 cannot hold of a large value.
+        """
+        distance: Floats = np.abs(found - expected)
+        if not isinstance(self.forecast, Forecast):
+            return distance
+        scale = np.tile(np.array(self.forecast.scale, np.float32), self.forecast.horizon)
+        return np.asarray(np.maximum(distance - FLOAT32 * np.abs(expected), 0) / scale, np.float32)
+
+    @property
+    def judged(self) -> list[str]:
+        """What can start and end, and have a trigger: the labels, or `anomaly`."""
+        return self.labels if self.anomaly is msgspec.UNSET else [ANOMALY]
 
 
 def read_card(text: str, where: str) -> Card:
@@ -147,11 +197,11 @@ def _faults(card: Card) -> list[str]:
         )
     if not card.channels or len({c.name for c in card.channels}) != len(card.channels):
         faults.append("channels must be named, each once")
-    if not card.labels or len(set(card.labels)) != len(card.labels):
+    if (not card.labels and card.forecast is msgspec.UNSET) or len(set(card.labels)) != len(card.labels):
         faults.append("labels must be named, each once")
     if card.background is not None and card.background not in card.labels:
         faults.append(f"background {card.background!r} is none of the labels")
-    if unknown := sorted(set(card.detector) - set(card.labels)):
+    if unknown := sorted(set(card.detector) - set(card.judged)):
         faults.append(f"detector names {', '.join(unknown)}, which are not labels")
     for label, trigger in card.detector.items():
         faults.extend(f"detector.{label}: {fault}" for fault in trigger_faults(trigger))
@@ -159,6 +209,41 @@ def _faults(card: Card) -> list[str]:
         faults.append(f"the proof holds {len(card.proof.posteriors)} rows for {card.proof.frames} frames")
     if any(len(row) != math.prod(card.output_shape) for row in card.proof.posteriors):
         faults.append("the proof's rows are not as long as the labels")
+    return [*faults, *_forecast_faults(card)]
+
+
+def _forecast_faults(card: Card) -> list[str]:
+    """What is wrong with what only forecasting models have."""
+    forecast, anomaly = card.forecast, card.anomaly
+    if not isinstance(forecast, Forecast):
+        found = [] if card.task != "forecast" or card.kind == "token" else ["task is forecast, and forecast is missing"]
+        return found if anomaly is msgspec.UNSET else [*found, "anomaly: needs a model that forecasts"]
+    faults = []
+    if card.kind != "sensor" or card.task != "forecast" or card.labels:
+        faults.append(f"forecast: needs kind sensor, task forecast and no labels; found {card.kind}, {card.task}")
+    if not 1 <= forecast.horizon <= 1024:
+        faults.append(f"forecast.horizon is {forecast.horizon}; it must lie between 1 and 1024 rows")
+    if len(forecast.scale) != len(card.channels) or not all(0 < s < math.inf for s in forecast.scale):
+        faults.append("forecast.scale must hold a figure above 0 for each channel")
+    if isinstance(anomaly, Anomaly):
+        faults += anomaly_faults(anomaly, forecast.horizon)
+        if ANOMALY not in card.detector:
+            faults.append("anomaly: detector.anomaly is missing, which says when one starts and ends")
+    return faults
+
+
+def anomaly_faults(anomaly: Anomaly, horizon: int) -> list[str]:
+    """What is wrong with how rows are held against forecasts `horizon` rows ahead."""
+    faults = []
+    if not 1 <= anomaly.lead <= horizon:
+        faults.append(f"anomaly.lead is {anomaly.lead}; it must lie between 1 and the horizon, {horizon}")
+    if not 1 <= anomaly.smoothing_rows <= anomaly.memory_rows <= 1e9:
+        faults.append(
+            f"anomaly.smoothing_rows {anomaly.smoothing_rows:g} and memory_rows {anomaly.memory_rows:g}: "
+            "1 <= smoothing_rows <= memory_rows <= 1e9 must hold"
+        )
+    if not 1 <= anomaly.warm_up_rows <= 1_000_000:
+        faults.append(f"anomaly.warm_up_rows is {anomaly.warm_up_rows}; it must lie between 1 and 1000000")
     return faults
 
 
@@ -171,6 +256,6 @@ def trigger_faults(trigger: Trigger) -> list[str]:
         faults.append(f"release is {trigger.release}; it must lie between 0 and the threshold")
     if not 0 <= trigger.smoothing_s <= 60:
         faults.append(f"smoothing_s is {trigger.smoothing_s}; it must lie between 0 and 60 seconds")
-    if not 0 <= trigger.refractory_s <= 3600:
-        faults.append(f"refractory_s is {trigger.refractory_s}; it must lie between 0 and 3600 seconds")
+    if not 0 <= trigger.refractory_s <= LONGEST_REST_S:
+        faults.append(f"refractory_s is {trigger.refractory_s}; it must lie between 0 and {LONGEST_REST_S} seconds")
     return faults

@@ -16,8 +16,9 @@ import numpy as np
 from otolith.inference.card import Trigger
 from otolith.inference.detector import Detector
 from otolith.inference.detectors import Detectors
-from otolith.inference.events import Detection, Event, Gap, Posteriors
+from otolith.inference.events import Event, Gap, Posteriors
 from otolith.inference.framing import INT16, INT16_SCALE, Backlog, Samples, to_floats
+from otolith.inference.judge import Judge
 from otolith.inference.level import Level, levels
 from otolith.inference.model import Model
 from otolith.inference.rows import Table
@@ -87,9 +88,9 @@ class Seat:
         level, self.level = self.level, Level()
         return level
 
-    def _end_active(self) -> list[Detection]:
+    def _end_active(self) -> list[Event]:
         self._engine._detectors.settle(self.row, self.detector)
-        return self.detector.close(self.position)
+        return self._engine._judge.named(self.detector.close(self.position))
 
 
 class Engine:
@@ -111,7 +112,8 @@ class Engine:
         self._frames_per_step, self._largest_batch = frames_per_step, largest_batch
         self._hop_length = model.card.hop_length
         self._table = Table(model, frames_per_step, largest_batch)
-        self._detectors = Detectors(len(model.card.labels))
+        self._judge, self._forecasts = Judge(model.card), model.card.output == "forecast"
+        self._detectors = Detectors(len(model.card.judged))
         self._free: list[int] = []  # a heap: the lowest rows are taken first, so that streams lie together
         self._waiting: dict[Seat, None] = {}  # those with a whole frame, in the order they came
         self._all_int16 = True  # whether no stream has brought anything else
@@ -139,6 +141,7 @@ class Engine:
             self._free = list(range(self._table.capacity, capacity))
             self._table.grow(capacity)
             self._detectors.grow(capacity)
+            self._judge.grow(capacity)
         card = self.model.card
         seat = Seat(self, heapq.heappop(self._free), Detector(card, {**card.detector, **(triggers or {})}))
         self._begin(seat)
@@ -162,6 +165,7 @@ class Engine:
         seat.detector.forget()
         self._table.begin(seat.row)
         self._detectors.begin(seat.row, seat.detector)
+        self._judge.begin(seat.row)
 
     def _give_back(self, seat: Seat) -> None:
         self._detectors.begin(seat.row, seat.detector)  # nothing of it is active any more
@@ -213,20 +217,27 @@ class Engine:
         self._fill(seats, frames)
         rows, values = self._table.step([seat.row for seat in seats], frames)
         starts = [seat.position for seat in seats]
-        found = self._detectors.push(rows, [seat.detector for seat in seats], values, starts)
+        judged, scores = values, None
+        if self._forecasts:
+            judged, scores = self._judge.push(rows, self._table.inputs(len(seats), frames), values)
+        found = self._detectors.push(rows, [seat.detector for seat in seats], judged, starts)
         told: list[tuple[Seat, list[Event]]] = []
         hop, waiting = self._hop_length, self._waiting
         length = frames * hop
         if self._looks_at_levels:
             for seat, extremes in zip(seats, levels(self._table.inputs(len(seats), frames)), strict=True):
                 seat.level.add(*extremes, length)
-        for seat, posteriors in zip(seats, values, strict=True):
+        for place, (seat, outputs) in enumerate(zip(seats, values, strict=True)):
             seat.position += length
-            told.append((seat, [Posteriors(seat.position, posteriors)]))
+            if not self._forecasts:  # nearly all models: one call less
+                told.append((seat, [Posteriors(seat.position, outputs)]))
+            else:
+                mine = None if scores is None else scores[place]
+                told.append((seat, [self._judge.told(seat.position, outputs, mine)]))
             if seat.backlog.samples < hop:
                 del waiting[seat]
         for place, detections in found.items():
-            told[place][1].extend(detections)
+            told[place][1].extend(self._judge.named(detections))
         return told
 
     def _fill(self, seats: list[Seat], frames: int) -> None:

@@ -113,7 +113,7 @@ class Model:
         if outputs.shape != promised:
             raise ModelError(f"{where}: {self.card.output} have shape {outputs.shape}, the card promises {promised}")
         expected = np.asarray(proof.posteriors, np.float32)  # (frames, values)
-        difference = np.abs(outputs.reshape(expected.shape) - expected)
+        difference = self.card.difference(outputs.reshape(expected.shape), expected)
         difference = np.nan_to_num(difference, nan=np.inf).max(axis=1)
         if (worst := int(difference.argmax())) >= 0 and difference[worst] > TOLERANCE:
             raise ModelError(

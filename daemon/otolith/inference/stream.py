@@ -13,8 +13,9 @@ import numpy as np
 
 from otolith.inference.card import Trigger
 from otolith.inference.detector import Detector
-from otolith.inference.events import Event, Gap, Posteriors
+from otolith.inference.events import Event, Gap
 from otolith.inference.framing import Framer, Samples
+from otolith.inference.judge import ONE, Judge
 from otolith.inference.level import Level, levels
 from otolith.inference.model import Model, State
 
@@ -36,6 +37,7 @@ class Stream:
     _framer: Framer
     _state: State
     _detector: Detector
+    _judge: Judge
 
     def __init__(self, model: Model, triggers: Mapping[str, Trigger] | None = None) -> None:
         self.model = model
@@ -61,11 +63,12 @@ class Stream:
             chunk = frames[None, start : start + MAX_FRAMES_PER_STEP]
             for extremes in levels(chunk):
                 self._level.add(*extremes, chunk[0].size)
-            posteriors, self._state = self.model.step(chunk, self._state)
-            detections = self._detector.push(posteriors[0], self.position)
-            self.position += posteriors.shape[1] * self.model.card.hop_length
-            events.append(Posteriors(self.position, posteriors[0]))
-            events.extend(detections)
+            outputs, self._state = self.model.step(chunk, self._state)
+            judged, scores = self._judge.push(ONE, chunk, outputs)
+            detections = self._detector.push(judged[0], self.position)
+            self.position += outputs.shape[1] * self.model.card.hop_length
+            events.append(self._judge.told(self.position, outputs[0], None if scores is None else scores[0]))
+            events.extend(self._judge.named(detections))
         return events
 
     def gap(self, lost: int, reason: str) -> list[Event]:
@@ -73,7 +76,7 @@ class Stream:
 
         Samples that waited for the rest of their frame are lost with it and counted.
         """
-        events: list[Event] = [*self._detector.close(self.position)]
+        events: list[Event] = self._judge.named(self._detector.close(self.position))
         events.append(Gap(self.position, lost + self._framer.waiting, reason))
         self._begin(self._detector.next_id)
         return events
@@ -82,7 +85,7 @@ class Stream:
         """Events at the end of the input: what was active ends, and samples that fill no frame are declared lost."""
         if self._framer.waiting:
             return self.gap(0, END)
-        return [*self._detector.close(self.position)]
+        return self._judge.named(self._detector.close(self.position))
 
     def take_level(self) -> Level:
         """Of the samples that were stepped since this was asked last."""
@@ -95,10 +98,13 @@ class Stream:
         twin._framer = copy.deepcopy(self._framer)
         twin._level = copy.copy(self._level)
         twin._detector = copy.deepcopy(self._detector)
+        twin._judge = copy.deepcopy(self._judge)
         return twin
 
     def _begin(self, first_id: int) -> None:
         self.position = 0
         self._framer = Framer(self.model.card)
         self._state = self.model.fresh_state()
+        self._judge = Judge(self.model.card)
+        self._judge.grow(1)
         self._detector = Detector(self.model.card, self._triggers, first_id)

@@ -15,7 +15,7 @@ import numpy as np
 from otolith.errors import SettingsError
 from otolith.inference.card import Card
 from otolith.inference.engine import Seat
-from otolith.inference.events import Event, Gap, Posteriors
+from otolith.inference.events import Event, Forecasts, Gap, Posteriors
 from otolith.inference.framing import Samples
 from otolith.inference.stream import Stream
 from otolith.sources.source import Block
@@ -67,8 +67,8 @@ class Listener:
 
     def hear(self, events: list[Event]) -> list[Message]:
         """Messages of what an engine has told of this listener's seat."""
-        if len(events) == 1 and self._scribe.is_quiet and isinstance(posteriors := events[0], Posteriors):
-            self.frames += len(posteriors.values)  # nearly all steps of streams that tell no posteriors
+        if len(events) == 1 and self._scribe.is_quiet and isinstance(told := events[0], Posteriors | Forecasts):
+            self.frames += len(told.values)  # nearly all steps of streams that tell no posteriors
             return []
         return self._write(events, self.stream.received)
 
@@ -153,7 +153,7 @@ class Listener:
 
     def _count(self, events: Iterable[Event]) -> None:
         for event in events:
-            if isinstance(event, Posteriors):
+            if isinstance(event, Posteriors | Forecasts):
                 self.frames += len(event.values)
             elif isinstance(event, Gap):
                 self.gaps += 1

@@ -19,6 +19,7 @@ UNPACED_BLOCK_S = 1.0
 
 # Phones deliver rows in bursts up to 0.2 s apart; a longer silence means that rows were lost.
 SENSOR_GAP_S = 1.0
+SENSOR_GAP_ROWS = 5.0  # ... of rows that come slower than that, as of a meter, this many must be missing
 SENSOR_GAP = "silence in the recording"
 
 
@@ -80,16 +81,17 @@ class SensorRows:
         self._paced, self._start_ns = paced, start_ns
 
     def blocks(self, stop: Event) -> Iterator[Block]:
-        """As `Source.blocks`; a silence of over a second is declared as the rows that it swallowed."""
+        """As `Source.blocks`; a silence of over a second, and five rows, is declared as the rows that are missing."""
         clock = _Pace(self._paced, self._start_ns)
+        gap_s = max(SENSOR_GAP_S, SENSOR_GAP_ROWS / self.rate if self.rate else 0.0)
         steps = np.diff(self._time_s, prepend=0.0)
         slices = np.floor(self._time_s / clock.block_s)
-        cuts = np.flatnonzero((np.diff(slices, prepend=slices[0]) > 0) | (steps > SENSOR_GAP_S))
+        cuts = np.flatnonzero((np.diff(slices, prepend=slices[0]) > 0) | (steps > gap_s))
         for start, end in zip([0, *cuts.tolist()], [*cuts.tolist(), len(self._rows)], strict=True):
             elapsed_s = float(self._time_s[end - 1])
             if not clock.reach(elapsed_s, stop):
                 return
-            lost = max(1, round(float(steps[start]) * self.rate) - 1) if steps[start] > SENSOR_GAP_S else 0
+            lost = max(1, round(float(steps[start]) * self.rate) - 1) if steps[start] > gap_s else 0
             yield Block(self._rows[start:end], clock.time_ns(elapsed_s), lost, SENSOR_GAP if lost else "")
 
 

@@ -46,6 +46,8 @@ class Chunk:
     colour_db: Floats | None = None  # (streams, bands): added to the spectrum
     spoken: list[Spoken] = field(default_factory=list)  # what began in this chunk
     warp: Floats | None = None  # (streams,): factor on the frequencies of speech, as of another vocal tract
+    ahead: Floats | None = None  # (streams, horizon, channels): the rows behind these, where rows are forecast
+    counted: NDArray[np.bool_] | None = None  # (streams, frames): whose forecasts are learned from
 
 
 class ClipComposer:

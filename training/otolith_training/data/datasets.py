@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otolith.errors import OtolithError, RecordingError
-from otolith.recordings import AUDIO_SUFFIXES, SENSOR_SUFFIXES, read_sensor
+from otolith.recordings import AUDIO_SUFFIXES, SENSOR_SUFFIXES, is_sensor_file, read_sensor
 
 Split = Literal["train", "dev", "test"]
 Floats = NDArray[np.float32]
@@ -58,6 +58,7 @@ class Run:
     labels: tuple[str, ...]  # one a row
     group: str | None  # its subject
     split: Split | None
+    history: int = 0  # rows at its start that are only there to be looked back on
 
 
 Item = TypeVar("Item", Clip, Run)
@@ -118,7 +119,7 @@ def read_runs(
     else:
         paths = [path for path in sorted(place.glob("**/*")) if _matches(path.relative_to(place).as_posix(), patterns)]
         runs = [run for path in paths if path.suffix == ".npz" for run in _packed_runs(path, channels)]
-        plain = [path for path in paths if path.suffix.lower() in SENSOR_SUFFIXES] if not runs or patterns else []
+        plain = [path for path in paths if is_sensor_file(path)] if not runs or patterns else []
         for path in plain:
             name = path.relative_to(place).as_posix()
             runs.append(replace(_plain_run(path, channels, sample_rate, {}), name=name))

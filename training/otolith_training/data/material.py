@@ -25,6 +25,7 @@ from otolith_training.data.datasets import (
     require_labels,
 )
 from otolith_training.data.decoded import load_decoded
+from otolith_training.data.series import list_series
 from otolith_training.data.sounds import coloured_noise
 from otolith_training.data.splits import DEV_SHARE, TEST_SHARE, assign_splits, hashed_split
 from otolith_training.data.words import Material, Word, find_word
@@ -57,6 +58,8 @@ Items = list[Clip] | list[Run]
 
 def list_items(recipe: Recipe, data: Path) -> Items:
     """The clips or runs that the recipe names, split. Raises `OtolithError`."""
+    if recipe.task == "forecast":
+        return list_series(recipe, data)
     return list_runs(recipe, data) if isinstance(recipe.frontend, Rows) else list_clips(recipe, data)
 
 

@@ -24,6 +24,7 @@ from otolith_training.data.splits import assign_splits
 from otolith_training.measure.compare import compare, compare_long
 from otolith_training.measure.decisions import decide_all, figures_of
 from otolith_training.measure.exhibits import Exhibits, from_clips, from_runs, from_tracks
+from otolith_training.measure.forecasts import evaluate_forecasts
 from otolith_training.measure.longrun import listen_long
 from otolith_training.measure.soak import soak, soak_long
 from otolith_training.measure.tracks import EVENTS, Advance
@@ -60,6 +61,10 @@ def evaluate(
     rival = None if other is None else Model.open(other)
     if rival is not None:
         _require_like(rival, model)
+    if model.card.task == "forecast":
+        if soaked or rival is not None or report is not None:
+            raise UsageError("--soak, --compare and --report are for models that tell labels; leave them out")
+        return evaluate_forecasts(model, data, split)
     test = _LongTest if (data / EVENTS).is_file() else _ClipTest
     done = test(model, data, split, advance)
     figures = {"model": model.identity, "data": str(data), "split": done.split, "kind": model.card.kind, **done.figures}

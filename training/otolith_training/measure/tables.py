@@ -62,7 +62,9 @@ def _summary(card: Card, size_bytes: int) -> list[str]:
     step = f"{card.hop_length} samples ({1000 * card.hop_length / card.sample_rate:g} ms)"
     lines = [
         f"- hears: {what} at {card.sample_rate:g} Hz, a step every {step if card.kind == 'audio' else 'row'}",
-        f"- tells: {', '.join(card.labels)}",
+        f"- tells: {', '.join(card.labels)}"
+        if card.output != "forecast"
+        else f"- tells: the {card.output_shape[0]} rows that follow" + (", and anomalies" if card.anomaly else ""),
     ]
     if card.background is not None:
         lines.append(f"- nothing happens: {card.background}")

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from otolith.inference.card import FORMAT, Card, Channel, DataSet, Made, Proof
+import msgspec
+
+from otolith.inference.card import FORMAT, Anomaly, Card, Channel, DataSet, Made, Proof
 from otolith_training.recipe import Mfcc, Recipe
 
 NO_PROOF = Proof(seed=0, frames=1, scale=1.0, posteriors=[])
@@ -40,7 +42,13 @@ def make_card(
         metrics=dict(metrics or {}),
         made=Made(datetime.now(UTC).isoformat(timespec="seconds"), versions(), seed),
         proof=NO_PROOF,
+        anomaly=_anomaly(recipe),
     )
+
+
+def _anomaly(recipe: Recipe) -> Anomaly | msgspec.UnsetType:
+    a = recipe.anomaly
+    return msgspec.UNSET if a is None else Anomaly(a.lead, a.smoothing_rows, a.memory_rows, a.warm_up_rows)
 
 
 def versions() -> dict[str, str]:

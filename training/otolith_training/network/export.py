@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from otolith.errors import OtolithError
 from otolith.inference.card import METADATA_KEY, Card, Proof, write_card
-from otolith.inference.events import Posteriors
+from otolith.inference.events import Forecasts, Posteriors
 from otolith.inference.model import Model
 from otolith.inference.proof import proof_input
 from otolith.inference.stream import Stream
@@ -43,6 +43,7 @@ def export(network: Network, card: Card, recordings: Sequence[Floats], out: Path
     """
     refuse_look_ahead(network.settings, card.name)
     network = network.cpu().eval()
+    card = network.head.complete(card)
     proved = msgspec.structs.replace(card, proof=make_proof(network, card))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
@@ -105,7 +106,8 @@ def agree(network: Network, model: Model, frames: Floats, what: str) -> None:
         "the daemon's stream": run_stream(model, frames),
     }
     for way, found in ways.items():
-        difference = np.nan_to_num(np.abs(found - expected), nan=np.inf)
+        rows = (found.reshape(len(found), -1), expected.reshape(len(expected), -1))
+        difference = np.nan_to_num(model.card.difference(*rows), nan=np.inf).reshape(found.shape)
         if float(difference.max(initial=0.0)) > TOLERANCE:
             frame, *value = (int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
             named = f"label {model.card.labels[value[0]]!r}" if model.card.output == "posteriors" else f"value {value}"
@@ -134,11 +136,11 @@ def run_stepped(model: Model, frames: Floats) -> Floats:
 
 
 def run_stream(model: Model, frames: Floats) -> Floats:
-    """Posteriors `(frames, labels)` as a listener gets them, from blocks that do not fit the hops."""
+    """Outputs `(frames, *output_shape)` as a listener gets them, from blocks that do not fit the hops."""
     stream = Stream(model)
     samples = frames.reshape(-1) if model.card.kind == "audio" else frames
     events = []
     block = 3 * model.card.hop_length + 7
     for start in range(0, len(samples), block):
         events += stream.push(samples[start : start + block])
-    return np.concatenate([event.values for event in events if isinstance(event, Posteriors)])
+    return np.concatenate([event.values for event in events if isinstance(event, Posteriors | Forecasts)])

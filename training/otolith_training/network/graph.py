@@ -23,6 +23,7 @@ def network_graph(network: Network) -> onnx.ModelProto:
     """
     graph, head = Graph(), network.head
     x, fold = _frontend(graph, network.frontend)  # (streams, frames, bands), and bands -> scaled features
+    rows = x
     if network.convolution is not None:
         x = _convolution(graph, x, network, fold)
         fold = np.eye(network.convolution.out_features)
@@ -30,6 +31,9 @@ def network_graph(network: Network) -> onnx.ModelProto:
     for index, layer in enumerate(network.recurrent):
         x = write_layer(graph, x, str(index), layer, fold)
         fold = np.eye(network.settings.hidden)
+    if head.sees_rows:  # only a sensor's features are as wide as its bands
+        rows = graph.add("Mul", rows, graph.constant("factor", network.frontend.factor))
+        x = graph.add("Concat", x, graph.add("Transpose", rows, perm=[1, 0, 2]), axis=2)
     head.write(graph, x)
     return graph.model(_frame_shape(network.frontend), head.output, head.output_shape)
 

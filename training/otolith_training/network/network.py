@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from otolith_training.network.cells import fresh_layer, make_layer, run_layer
 from otolith_training.network.frontend import Frontend, State, make_frontend
+from otolith_training.network.heads.forecast import ForecastHead
 from otolith_training.network.heads.head import Head
 from otolith_training.network.heads.tag import TagHead
 from otolith_training.recipe import Network as NetworkSettings
-from otolith_training.recipe import Recipe
+from otolith_training.recipe import Recipe, Rows
 
 
 class Network(nn.Module):
@@ -70,9 +71,15 @@ class Network(nn.Module):
         `lengths` `(streams,)` tells how many of the frames are a stream's own where it is padded. A network that looks
         only backwards says the same of those without it.
         """
-        x, following = self.body(features, state, lengths)
-        said, carried = self.head(self.dropout(x), state)
+        x, following = self.before_head(features, state, lengths)
+        said, carried = self.head(x, state)
         return said, {**following, **carried}
+
+    def before_head(self, features: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """What the head takes, `(streams, frames, ...)`, and the body's part of the next state."""
+        x, following = self.body(features, state, lengths)
+        x = self.dropout(x)
+        return (torch.cat((x, features), dim=-1) if self.head.sees_rows else x), following
 
     def body(self, features: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """The last layer's outputs `(streams, frames, width)` of scaled features, and its part of the next state."""
@@ -100,6 +107,9 @@ def make_head(recipe: Recipe, width: int) -> Head:
     match recipe.task:
         case "tag":
             return TagHead(width, len(recipe.all_labels))
+        case "forecast":
+            assert recipe.forecast is not None and isinstance(recipe.frontend, Rows)  # noqa: S101, PT018 - checked
+            return ForecastHead(width, len(recipe.frontend.channels), recipe.forecast)
 
 
 def detach(state: State) -> State:

@@ -56,6 +56,8 @@ def _fill(network: Network, constants: dict[str, Array]) -> None:
         fold = DB * dct * to_array(frontend.factor)  # (bands, features), as in `graph._frontend`
     else:
         frontend.offset.copy_(torch.from_numpy(constants["offset"]))
+        if network.head.sees_rows:  # its weights stand in the file as they are, so the scaling must be the file's
+            frontend.factor.copy_(torch.from_numpy(constants["factor"]))
         fold = np.diag(to_array(frontend.factor))
     unfold = np.asarray(np.linalg.pinv(fold), np.float64)  # (features, bands)
     if network.convolution is not None:
