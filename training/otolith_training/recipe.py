@@ -89,7 +89,7 @@ class Network(Section, frozen=True):
 
     layers: int  # recurrent layers, one upon the other
     hidden: int  # units of each, and of each direction
-    cell: CellName = "gru"  # lstm: a third dearer, a memory beside its output; rnn: plain tanh
+    cell: CellName = "gru"  # lstm: a memory beside its output, for what is long ago; rnn: plain tanh, soon forgets
     bidirectional: bool = False  # reads backwards too: an upper bound or a teacher, which no live stream can step
     dropout: float = 0.0  # share of each layer's input left out while training
     convolution: Convolution | None = None

@@ -33,7 +33,7 @@ def with_settings(text: str, where: str, changes: Mapping[str, Mapping[str, Sett
 
 def _with_section(text: str, where: str, section: str, settings: Mapping[str, Setting]) -> str:
     """The text with the settings below the section's heading, and nowhere else in it."""
-    heading = re.search(rf"(?m)^[ \t]*\[{section}\][^\n]*\n", text)
+    heading = re.search(rf"(?m)^[ \t]*\[{re.escape(section)}\][^\n]*\n", text)
     if heading is None:
         raise SettingsError(
             f"{where}: {section}: has no heading of its own; write it as [{section}] with a setting a line"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COLOURS = {"gru": BLUE, "lstm": "#2a9d5c", "rnn": RED}
 NAMES = {"gru": "GRU", "lstm": "LSTM", "rnn": "RNN"}
-FLOOR = 1e-6  # of the largest gradient: what lies below is drawn there
+FLOOR = 1e-6  # of the largest gradient: what lies below is not drawn
 
 Cells = Sequence[Mapping[str, Any]]
 
@@ -48,11 +48,11 @@ def _gradients(axes: Axes, cells: Cells, frame_s: float) -> None:
         for which, style in (("fresh", (0, (4, 2))), ("trained", "-")):
             norms = np.array(cell["gradient"][which]["norms"])
             ago_s = np.arange(len(norms)) * frame_s
-            told = np.maximum(norms / norms.max(), FLOOR)
+            told = np.where(norms < FLOOR * norms.max(), np.nan, norms / norms.max())
             label = NAMES[cell["cell"]] if which == "trained" else None
             axes.plot(ago_s, told, linestyle=style, color=COLOURS[cell["cell"]], linewidth=2, label=label)
     axes.axhline(LOST, color=SOFT, linewidth=1)
-    axes.text(1, LOST, "lost", color=SOFT, fontsize=9, va="bottom", ha="right", transform=axes.get_yaxis_transform())
+    axes.text(1, LOST, "lost", color=SOFT, fontsize=9, va="top", ha="right", transform=axes.get_yaxis_transform())
     axes.plot([], [], linestyle=(0, (4, 2)), color=SOFT, linewidth=2, label="before training")
     axes.set_yscale("log")
     axes.set_ylim(FLOOR, 2)
@@ -60,7 +60,7 @@ def _gradients(axes: Axes, cells: Cells, frame_s: float) -> None:
     axes.minorticks_off()
     axes.set_xlabel("seconds ago")
     axes.set_title("How much of the gradient is left", loc="left")
-    axes.legend(frameon=True, edgecolor="none", framealpha=0.85, loc="lower left", labelcolor=INK)
+    axes.legend(frameon=True, edgecolor="none", framealpha=0.85, loc="lower right", labelcolor=INK)
     axes.grid(True)
 
 
