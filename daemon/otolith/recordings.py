@@ -2,7 +2,7 @@
 
 Sound is read by libsndfile (wav, flac, ogg, mp3, ...), mixed to mono, and resampled by soxr when another rate is
 asked for. Sensor recordings are CSV or Parquet: a `t` column (seconds) or `timestamp` (milliseconds), a column a
-channel, and an optional `label` column.
+channel, and an optional `label` column. Text is UTF-8, line by line.
 """
 
 from __future__ import annotations
@@ -156,6 +156,21 @@ def read_sensor(path: str | Path) -> SensorRecording:
         tuple(columns),
         None if labels is None else tuple(str(label).strip() for label in labels),
     )
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, without their ends. Raises `RecordingError` on what is no UTF-8 text."""
+    _require_file(path)
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            for line in file:
+                number += 1
+                yield line.rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise RecordingError(
+            f"{path}: line {number + 1} or one soon behind it is not UTF-8; convert the file"
+        ) from None
 
 
 def _csv_columns(path: Path) -> dict[str, Sequence[Any]]:

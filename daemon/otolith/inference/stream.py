@@ -13,14 +13,14 @@ import numpy as np
 
 from otolith.inference.card import Trigger
 from otolith.inference.detector import Detector
-from otolith.inference.events import Event, Gap, Posteriors
-from otolith.inference.framing import Framer, Samples, peaks
-from otolith.inference.model import Model, State
+from otolith.inference.events import Detection, Event, Gap, Posteriors
+from otolith.inference.framing import Framer, Samples, fault_of, peaks, size_of_vocabulary
+from otolith.inference.model import Floats, Model, State
+from otolith.inference.utterance import ENDED, verdict
 
 # A recording read whole would otherwise ask the graph for gigabytes of intermediate values.
 MAX_FRAMES_PER_STEP = 512
 
-NOT_FINITE = "not a number"
 END = "the input ended within a frame"
 
 
@@ -33,6 +33,7 @@ class Stream:
 
     position: int
     _peak = 0.0
+    _opinion: Floats | None  # the last posteriors `(labels,)`
     _framer: Framer
     _state: State
     _detector: Detector
@@ -40,6 +41,7 @@ class Stream:
     def __init__(self, model: Model, triggers: Mapping[str, Trigger] | None = None) -> None:
         self.model = model
         self._triggers = {**model.card.detector, **(triggers or {})}
+        self._vocabulary = size_of_vocabulary(model.card)
         self._begin(first_id=0)
 
     @property
@@ -48,12 +50,13 @@ class Stream:
         return self.position + self._framer.waiting
 
     def push(self, samples: Samples) -> list[Event]:
-        """Events of a block of samples `(n,)` or rows `(n, channels)`, float32 or (samples only) int16.
+        """Events of a block of samples `(n,)` or rows `(n, channels)`, float32 or (samples only) int16, or of token ids
+        `(n,)`, int64.
 
-        A block that holds NaN or infinity would poison the state for good: it is declared lost instead, whole.
+        A block that holds NaN or infinity, or no token of the model's, is declared lost, whole.
         """
-        if samples.dtype != np.int16 and not np.isfinite(samples).all():
-            return self.gap(len(samples), NOT_FINITE)
+        if samples.dtype != np.int16 and (fault := fault_of(samples, self._vocabulary)):
+            return self.gap(len(samples), fault)
         frames = self._framer.push(samples)
         events: list[Event] = []
         for start in range(0, len(frames), MAX_FRAMES_PER_STEP):
@@ -61,6 +64,7 @@ class Stream:
             self._peak = max(self._peak, float(peaks(chunk)[0]))
             posteriors, self._state = self.model.step(chunk, self._state)
             detections = self._detector.push(posteriors[0], self.position)
+            self._opinion = posteriors[0, -1]
             self.position += posteriors.shape[1] * self.model.card.hop_length
             events.append(Posteriors(self.position, posteriors[0]))
             events.extend(detections)
@@ -76,11 +80,22 @@ class Stream:
         self._begin(self._detector.next_id)
         return events
 
+    def end_utterance(self) -> list[Event]:
+        """An utterance is over: its verdict, of a model that classifies, and a fresh start. Nothing of an empty one."""
+        if not self.received:
+            return []
+        events: list[Event] = [*self._detector.close(self.position), *self._verdict()]
+        events.append(Gap(self.position, self._framer.waiting, ENDED))
+        self._begin(self._detector.next_id)
+        return events
+
     def close(self) -> list[Event]:
-        """Events at the end of the input: what was active ends, and samples that fill no frame are declared lost."""
+        """Events at the end of the input: what was active ends, an utterance has its verdict, and samples that fill no
+        frame are declared lost."""
+        events: list[Event] = [*self._verdict()]
         if self._framer.waiting:
-            return self.gap(0, END)
-        return [*self._detector.close(self.position)]
+            return events + self.gap(0, END)
+        return [*self._detector.close(self.position), *events]
 
     def take_peak(self) -> float:
         """The loudest sample, 0..1, that was stepped since this was asked last."""
@@ -94,8 +109,16 @@ class Stream:
         twin._detector = copy.deepcopy(self._detector)
         return twin
 
+    def _verdict(self) -> list[Detection]:
+        opinion, self._opinion = self._opinion, None
+        if opinion is None or self.model.card.task != "classify":
+            return []
+        number, self._detector.next_id = self._detector.next_id, self._detector.next_id + 1
+        return verdict(self.model.card, opinion, self.position, number)
+
     def _begin(self, first_id: int) -> None:
         self.position = 0
+        self._opinion = None
         self._framer = Framer(self.model.card)
         self._state = self.model.fresh_state()
         self._detector = Detector(self.model.card, self._triggers, first_id)
