@@ -18,7 +18,9 @@ from otolith_training.data.stitcher import RunStitcher
 from otolith_training.data.targets import Targets
 from otolith_training.measure.rehearse import ClipRehearsal, Rehearsal, RowRehearsal
 from otolith_training.network.cards import make_card
-from otolith_training.recipe import Clips, Mfcc, Recipe, Rows, Runs
+from otolith_training.passages import PassageCourse
+from otolith_training.recipe import Clips, Mfcc, Recipe, Rows, Runs, Tokens
+from otolith_training.utterances import UtteranceCourse
 
 REHEARSAL_STREAMS = 16
 REHEARSAL_S = 60.0
@@ -42,6 +44,12 @@ class Course:
 def make_course(recipe: Recipe, text: str, items: Items, data: Path) -> Course:
     """Read the data and make the training streams and the rehearsal. Raises `OtolithError`."""
     training, labels = recipe.training, recipe.all_labels
+    if recipe.task == "classify":
+        utterances = UtteranceCourse(recipe, items, data)
+        return Course(utterances.streams, utterances.rehearsal, describe_sets(recipe, items, data))
+    if isinstance(recipe.frontend, Tokens):
+        passages = PassageCourse(recipe, items)
+        return Course(passages.streams, passages.rehearsal, describe_sets(recipe, items, data))
     if isinstance(recipe.frontend, Rows):
         runs = [item for item in items if isinstance(item, Run)]
         rows = load_rows(recipe, runs, "train")

@@ -21,13 +21,14 @@ from otolith.errors import OtolithError
 from otolith.inference.card import DataSet
 from otolith_training.course import Course, make_course
 from otolith_training.data.composer import Chunk
-from otolith_training.data.datasets import Clip, Run
+from otolith_training.data.datasets import AnyItem, Run
 from otolith_training.data.material import Items
 from otolith_training.data.prefetch import prefetched
+from otolith_training.data.vectors import begin_vectors
 from otolith_training.learner import Learner, NotFiniteError, Step, pick_device
 from otolith_training.logbook import Identity, Logbook, Record
 from otolith_training.measure.rehearse import Metrics
-from otolith_training.network.frontend import fit_scaling
+from otolith_training.network.frontend import TokenFrontend, fit_scaling
 from otolith_training.network.network import Network, make_network
 from otolith_training.recipe import Recipe, Rows
 
@@ -78,7 +79,7 @@ def fit(
     logbook = _find_logbook(runs, identify(recipe, items, course.sets), resume, console)
     kept = logbook.load()
     if kept is None:
-        network = _begin(network, recipe, course, start).to(device)
+        network = _begin(network, recipe, items, course, start).to(device)
     learner = Learner(network, recipe)
     fitted = Fitted(copy.deepcopy(network), 0, {}, course.sets, interrupted=False)
     if kept is not None:
@@ -126,8 +127,11 @@ def _find_logbook(runs: Path, identity: Identity, resume: bool, console: Console
     return logbook
 
 
-def _begin(network: Network, recipe: Recipe, course: Course, start: Start | None) -> Network:
-    """The network before the first step: its scaling set, and begun where `start` says."""
+def _begin(network: Network, recipe: Recipe, items: Items, course: Course, start: Start | None) -> Network:
+    """The network before the first step: its scaling set, or its vectors begun, and begun itself where `start` says."""
+    if isinstance(network.frontend, TokenFrontend):
+        begin_vectors(network.frontend, items)
+        return network
     composer = course.streams(0)
     scale(network, recipe, [composer.next() for _ in range(SCALING_CHUNKS)])
     return network if start is None else start(network)
@@ -232,8 +236,8 @@ def _checkpoint(learner: Learner, fitted: Fitted) -> Record:
     }
 
 
-def _labels(item: Clip | Run) -> str:
-    return item.label if isinstance(item, Clip) else ""  # a run's are in its file, which has a fingerprint
+def _labels(item: AnyItem) -> str:
+    return "" if isinstance(item, Run) else item.label  # a run's are in its file, which has a fingerprint
 
 
 def _digest(told: bytes) -> str:

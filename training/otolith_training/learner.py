@@ -91,7 +91,7 @@ class Learner:
             if chunk.colour_db is not None and isinstance(recipe.streams, Clips):
                 colour = torch.from_numpy(chunk.colour_db).to(device)
                 raw = distort(raw, colour, network.frontend.neutral(), recipe.streams)
-            features = network.frontend.scaled(raw)
+        features = network.frontend.scaled(raw)  # of tokens this is where their vectors learn
         logits, rest = network.logits(features, state)
         loss = tag_loss(logits, torch.from_numpy(chunk.allowed).to(device), recipe.training.label_smoothing)
         if not math.isfinite(float(loss.detach())):

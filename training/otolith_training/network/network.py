@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from otolith_training.network.cells import fresh_layer, make_layer, run_layer
 from otolith_training.network.frontend import Frontend, State, make_frontend
+from otolith_training.network.heads.classify import ClassifyHead
 from otolith_training.network.heads.head import Head
 from otolith_training.network.heads.tag import TagHead
 from otolith_training.recipe import Network as NetworkSettings
@@ -71,7 +72,7 @@ class Network(nn.Module):
         only backwards says the same of those without it.
         """
         x, following = self.body(features, state, lengths)
-        said, carried = self.head(self.dropout(x), state)
+        said, carried = self.head(x if self.head.has_own_dropout else self.dropout(x), state)
         return said, {**following, **carried}
 
     def body(self, features: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
@@ -84,8 +85,10 @@ class Network(nn.Module):
             following["convolution"] = past[:, count:]
             seen = torch.cat([past[:, j : j + count] for j in range(kernel)], dim=2)
             x = torch.relu(self.convolution(seen))
+        is_dropped = self.frontend.has_own_dropout and self.convolution is None
         for index, layer in enumerate(self.recurrent):
-            x, carried = run_layer(layer, self.dropout(x), state, str(index), lengths)
+            given = x if is_dropped and index == 0 else self.dropout(x)
+            x, carried = run_layer(layer, given, state, str(index), lengths)
             following |= carried
         return x, following
 
@@ -99,6 +102,10 @@ def make_head(recipe: Recipe, width: int) -> Head:
     """The head of the recipe's task, over outputs of `width`."""
     match recipe.task:
         case "tag":
+            return TagHead(width, len(recipe.all_labels))
+        case "classify":
+            return ClassifyHead(width, len(recipe.all_labels), recipe.network.pool, recipe.network.dropout)
+        case "forecast":  # of tokens: posteriors of the next one
             return TagHead(width, len(recipe.all_labels))
 
 

@@ -25,6 +25,7 @@ class Head(nn.Module, ABC):
     """What heads share. `forward` gives what is learned from, `to_output` makes of it what the file puts out."""
 
     output: ClassVar[str]  # the model file's name of what comes out
+    has_own_dropout: ClassVar[bool] = False  # else its inputs are dropped for it, frame by frame
 
     @property
     @abstractmethod
