@@ -173,6 +173,15 @@ def read_lines(path: Path) -> Iterator[str]:
         ) from None
 
 
+def read_text(path: Path) -> str:
+    """All of a text file. Raises `RecordingError` on what is no UTF-8 text."""
+    _require_file(path)
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise RecordingError(f"{path}: is not UTF-8; convert the file") from None
+
+
 def _csv_columns(path: Path) -> dict[str, Sequence[Any]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

@@ -88,6 +88,19 @@ def test_a_language_is_learned_and_measured_by_its_surprise(tmp_path: Path) -> N
     assert figures["perplexity"] == pytest.approx(2 ** figures["bits_per_token"])
     assert "perplexity" in said
     json.dumps(figures)
+    (tmp_path / "prompt.txt").write_text("row row r")
+    arguments = ("generate", tmp_path / "small.onnx", "--prompt", tmp_path / "prompt.txt", "--steps", "40")
+    written = [run_otolith(*arguments, "--temperature", "0.5", "--seed", seed) for seed in ("1", "1", "2")]
+    assert [code for code, _, _ in written] == [0, 0, 0]
+    assert written[0][1] == written[1][1] != written[2][1]
+    assert len(written[0][1]) == 41
+    assert set(written[0][1]) <= set("row your boat\ngently down the stream")
+
+
+def test_only_a_model_that_forecasts_tokens_can_write_on(sentences: Path) -> None:
+    code, _, said = run_otolith("generate", sentences / "small.onnx", "--steps", "3")
+    assert code == 2
+    assert "a token model of task classify tells what it hears" in said
 
 
 @pytest.mark.parametrize(

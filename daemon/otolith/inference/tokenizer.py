@@ -32,6 +32,11 @@ class Tokenizer:
             pieces.append(self.tokens.end)
         return np.array([self._ids.get(piece, self._unknown) for piece in pieces], np.int64)
 
+    def encode_text(self, text: str) -> Ids:
+        """The ids `(n,)` of text whose last line, if it has no end, may go on."""
+        ids = np.concatenate([self.encode(line) for line in text.split("\n")])
+        return ids[:-1] if len(ids) and self.tokens.end is not None and ids[-1] == self.end_id else ids
+
     def ends(self, line: str) -> bool:
         """Does an utterance end with this line? Each line is one, but where lines are codes."""
         return self.tokens.cut != "lines" or not line.strip()
