@@ -2,7 +2,8 @@
 
 Sound is read by libsndfile (wav, flac, ogg, mp3, ...), mixed to mono, and resampled by soxr when another rate is
 asked for. Sensor recordings are CSV (`.csv.gz` too) or Parquet: a `t` column (seconds) or `timestamp` (milliseconds, or
-dates as `date` has them: `2016-07-01 00:00:00`), a column a channel, and an optional `label` column.
+dates as `date` has them: `2016-07-01 00:00:00`), a column a channel, and an optional `label` column. Text is UTF-8,
+line by line.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ def read_sensor(path: str | Path) -> SensorRecording:
     elif is_sensor_file(path):
         columns = _csv_columns(path)
     else:
-        raise RecordingError(f"{path}: a sensor recording ends in {' or '.join(SENSOR_SUFFIXES)}; convert it to CSV")
+        raise RecordingError(f"{path}: a sensor recording ends in .csv, .csv.gz or .parquet; convert it to CSV")
     time_name = next((name for name in TIME_COLUMNS if name in columns), None)
     if time_name is None:
         raise RecordingError(
@@ -164,6 +165,30 @@ def read_sensor(path: str | Path) -> SensorRecording:
 def is_sensor_file(path: Path) -> bool:
     """Whether a file's name is that of a sensor recording."""
     return path.name.lower().endswith(SENSOR_SUFFIXES)
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, without their ends. Raises `RecordingError` on what is no UTF-8 text."""
+    _require_file(path)
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            for line in file:
+                number += 1
+                yield line.rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise RecordingError(
+            f"{path}: line {number + 1} or one soon behind it is not UTF-8; convert the file"
+        ) from None
+
+
+def read_text(path: Path) -> str:
+    """All of a text file. Raises `RecordingError` on what is no UTF-8 text."""
+    _require_file(path)
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise RecordingError(f"{path}: is not UTF-8; convert the file") from None
 
 
 def _csv_columns(path: Path) -> dict[str, Sequence[Any]]:

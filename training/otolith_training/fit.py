@@ -21,10 +21,9 @@ from otolith.errors import OtolithError
 from otolith.inference.card import DataSet
 from otolith_training.course import Course, make_course
 from otolith_training.data.composer import Chunk
-from otolith_training.data.datasets import Clip, Run
+from otolith_training.data.datasets import AnyItem, Run
 from otolith_training.data.material import Items
 from otolith_training.data.prefetch import prefetched
-from otolith_training.forecasting import make_forecast_course
 from otolith_training.learner import Learner, NotFiniteError, Step, pick_device
 from otolith_training.logbook import Identity, Logbook, Record
 from otolith_training.measure.rehearse import Metrics
@@ -72,8 +71,7 @@ def fit(
     started = time.monotonic()
     if course is None:
         console.print(f"reading {data / recipe.data.path}")
-        is_forecast = recipe.task == "forecast"
-        course = make_forecast_course(recipe, items, data) if is_forecast else make_course(recipe, text, items, data)
+        course = make_course(recipe, text, items, data)
     network = make_network(recipe).to(device)
     parameters = sum(p.numel() for p in network.parameters())
     console.print(f"{recipe.name}: {len(recipe.all_labels)} labels, {parameters:,} parameters, on {device}")
@@ -85,7 +83,7 @@ def fit(
     fitted = Fitted(copy.deepcopy(network), 0, {}, course.sets, interrupted=False)
     if kept is not None:
         _go_on(learner, fitted, kept)
-    elif course.prepare is not None:  # what was fitted in closed form is to be beaten
+    elif recipe.forecast is not None:  # what was fitted in closed form is to be beaten
         fitted.metrics = course.rehearsal(network)
         console.print(f"before any step: {_told(fitted.metrics) or 'nothing is held out to measure on'}")
     setting = {"seed": recipe.training.seed, "data": {s.name: s.fingerprint for s in course.sets}}
@@ -132,7 +130,7 @@ def _find_logbook(runs: Path, identity: Identity, resume: bool, console: Console
 
 
 def _begin(network: Network, recipe: Recipe, course: Course, start: Start | None) -> Network:
-    """The network before the first step: its scaling set, and begun where `start` says."""
+    """The network before the first step: prepared as its course says, or scaled, and begun where `start` says."""
     if course.prepare is not None:
         course.prepare(network)
     else:
@@ -240,8 +238,8 @@ def _checkpoint(learner: Learner, fitted: Fitted) -> Record:
     }
 
 
-def _labels(item: Clip | Run) -> str:
-    return item.label if isinstance(item, Clip) else ""  # a run's are in its file, which has a fingerprint
+def _labels(item: AnyItem) -> str:
+    return "" if isinstance(item, Run) else item.label  # a run's are in its file, which has a fingerprint
 
 
 def _digest(told: bytes) -> str:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from otolith.inference.card import Anomaly as AnomalyPromise
 from otolith.inference.card import anomaly_faults
-from otolith_training.recipe import Forecast, Recipe, Spans
+from otolith_training.recipe import Forecast, Recipe
 
 
 def row_faults(recipe: Recipe) -> list[str]:
@@ -29,20 +29,12 @@ def row_faults(recipe: Recipe) -> list[str]:
 def forecast_faults(recipe: Recipe) -> list[str]:
     """What is wrong with the forecast and anomaly sections, or with there being any."""
     forecast, anomaly = recipe.forecast, recipe.anomaly
-    if recipe.task != "forecast":
-        faults = [f"data.{name}: is for task forecast; leave it out" for name in ["rows"] if recipe.data.rows]
-        sections = [("forecast", forecast), ("anomaly", anomaly)]
-        faults += [f"{name}: is for task forecast; leave it out" for name, section in sections if section is not None]
-        if isinstance(recipe.streams, Spans):
-            faults.append('streams.type: spans has no labels to learn; it is for task = "forecast"')
-        return faults
-    if recipe.data.kind != "sensor":
-        return [f"data.kind: {recipe.data.kind!r} with task forecast; rows of kind sensor can be forecast"]
+    if recipe.task != "forecast" or recipe.data.kind != "sensor":
+        sections = {"data.rows": recipe.data.rows, "forecast": forecast, "anomaly": anomaly}
+        return [f"{name}: is for rows that are forecast; leave it out" for name, of in sections.items() if of]
     if forecast is None:
         return ["forecast: is missing; say at least its horizon"]
     faults = _number_faults(forecast)
-    if not isinstance(recipe.streams, Spans):
-        faults.append('streams.type: does not fit task forecast; it takes type = "spans"')
     if anomaly is not None:
         promise = AnomalyPromise(anomaly.lead, anomaly.smoothing_rows, anomaly.memory_rows, anomaly.warm_up_rows)
         faults += anomaly_faults(promise, forecast.horizon)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from otolith.errors import OtolithError
-from otolith_training.course import Course
 from otolith_training.data.datasets import Run
-from otolith_training.data.material import Items, describe_sets
+from otolith_training.data.material import Items
 from otolith_training.data.spans import SpanComposer
 from otolith_training.measure.rehearse import CHUNK, Metrics
 from otolith_training.network.forecast_loss import truth_of
@@ -23,26 +21,33 @@ from otolith_training.network.network import Network
 from otolith_training.recipe import Recipe, Rows
 
 
-def make_forecast_course(recipe: Recipe, items: Items, data: Path) -> Course:
-    """The streams, the rehearsal, and what is fitted before the first step. Raises `OtolithError`."""
-    training, forecast = recipe.training, recipe.forecast
-    assert forecast is not None  # noqa: S101 - the recipe was checked for it
-    series = [item for item in items if isinstance(item, Run)]
-    learned = _of_split(series, "train", recipe)
-    return Course(
-        lambda epoch: SpanComposer(
-            learned,
-            look_back=forecast.look_back,
-            horizon=forecast.horizon,
+class SeriesCourse:
+    """Training streams by epoch, what is fitted before the first step, and the rehearsal. Raises `OtolithError`."""
+
+    def __init__(self, recipe: Recipe, items: Items) -> None:
+        assert recipe.forecast is not None  # noqa: S101 - the recipe was checked for it
+        self._recipe, self._forecast = recipe, recipe.forecast
+        series = [item for item in items if isinstance(item, Run)]
+        self._learned = _of_split(series, "train", recipe)
+        held_out = _of_split(series, "dev", recipe) if recipe.training.epochs else []
+        self.rehearsal = ForecastRehearsal(held_out, recipe.forecast.horizon)
+
+    def streams(self, epoch: int) -> SpanComposer:
+        """An epoch's streams."""
+        training = self._recipe.training
+        return SpanComposer(
+            self._learned,
+            look_back=self._forecast.look_back,
+            horizon=self._forecast.horizon,
             streams=training.batch,
             frames=training.chunk_frames,
             fresh_start=training.fresh_start,
             seed=(training.seed, epoch),
-        ),
-        ForecastRehearsal(_of_split(series, "dev", recipe) if training.epochs else [], forecast.horizon),
-        describe_sets(recipe, series, data),
-        lambda network: prepare(network, recipe, learned),
-    )
+        )
+
+    def prepare(self, network: Network) -> None:
+        """Set the scaling, and fit the linear path in closed form."""
+        prepare(network, self._recipe, self._learned)
 
 
 def prepare(network: Network, recipe: Recipe, series: Sequence[Run]) -> None:

@@ -91,9 +91,9 @@ class Learner:
             if chunk.colour_db is not None and isinstance(recipe.streams, Clips):
                 colour = torch.from_numpy(chunk.colour_db).to(device)
                 raw = distort(raw, colour, network.frontend.neutral(), recipe.streams)
-            features = network.frontend.scaled(raw)
-        if recipe.task == "forecast" and recipe.forecast is not None:
-            done = self.steps / self._schedule.total_steps
+        features = network.frontend.scaled(raw)  # of tokens this is where their vectors learn
+        if recipe.forecast is not None:
+            done = self.steps / self._schedules[0].total_steps
             loss, rest = forecast_loss(network, features, state, chunk, teacher_share(recipe.forecast, done))
             if not math.isfinite(float(loss.detach())):
                 raise NotFiniteError(f"the loss is {float(loss.detach())}", [])

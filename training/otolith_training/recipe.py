@@ -9,10 +9,15 @@ from typing import Literal
 
 import msgspec
 
-from otolith.inference.card import ANOMALY, Channel, Trigger
+from otolith.inference.card import ANOMALY, Channel, Cut, Trigger
 
 CellName = Literal["gru", "lstm", "rnn"]
-Task = Literal["tag", "forecast"]  # a label for every frame; the rows that follow each
+Task = Literal[
+    "tag",  # a label for every frame
+    "classify",  # one for a whole utterance: a clip, a run, a line of text
+    "forecast",  # what comes next: the rows behind each, or the next token
+]
+Pool = Literal["last", "mean", "max"]
 
 DEFAULT_CLIP_NORM = 1.0
 
@@ -37,12 +42,12 @@ class Backgrounds(Section, frozen=True):
 class Data(Section, frozen=True):
     """What is learned from."""
 
-    kind: Literal["audio", "sensor"]
+    kind: Literal["audio", "sensor", "token"]
     path: str  # relative to the data folder (`--data`)
     name: str
     licence: str
     attribution: str
-    labels: list[str] = []  # in the order of the model's posteriors; none where rows are forecast
+    labels: list[str] = []  # in the order of the model's posteriors; none where rows or tokens are forecast
     unknown: str | None = None  # the label of what is of the kind but none of the labels (a word we do not know)
     background: str | None = None  # the label that means nothing happens
     files: list[str] = []  # glob patterns of the files to use; empty: all that can be read
@@ -74,7 +79,22 @@ class Rows(Section, frozen=True, tag_field="type", tag="sensor"):
     scaling: Literal["z-score", "min-max"] = "z-score"  # mean 0 and deviation 1, or lowest -1 and highest 1
 
 
-Frontend = Mfcc | Rows
+class Tokens(Section, frozen=True, tag_field="type", tag="tokens"):
+    """Text or codes, token by token, each as a vector that is learned with the rest."""
+
+    cut: Cut = "words"  # what a token is: words by white space, characters, or lines (a code each)
+    lower: bool = False  # upper case is read as lower
+    width: int = 64  # of a token's vector
+    vocabulary: list[str] = []  # the tokens that are known; empty: those of the training texts
+    minimum_count: int = 2  # how often a token must stand in those to be known; others are the unknown one
+    largest: int = 20_000  # how many are known at most, the commonest
+    begin: Literal["company", "chance"] = "company"  # vectors begin as what tokens stand beside (vectors.py), or drawn
+    dropout: float = 0.0  # share of the vectors' values left out while training, the same all through a stream
+    unknown_share: float = 0.1  # share of tokens that are taken for the unknown one while training
+    sample_rate: float = 1.0  # tokens a second: what time is counted by in recordings, which have no clock
+
+
+Frontend = Mfcc | Rows | Tokens
 
 
 class Convolution(Section, frozen=True):
@@ -91,8 +111,10 @@ class Network(Section, frozen=True):
     hidden: int  # units of each, and of each direction
     cell: CellName = "gru"  # lstm: a memory beside its output, for what is long ago; rnn: plain tanh, soon forgets
     bidirectional: bool = False  # reads backwards too: an upper bound or a teacher, which no live stream can step
-    dropout: float = 0.0  # share of each layer's input left out while training
+    dropout: float = 0.0  # share of each layer's input left out while training (of token vectors, as `frontend` says)
     convolution: Convolution | None = None
+    pool: tuple[Pool, ...] = ("last",)  # of `classify`: what a label is told from, side by side: the last frame's
+    # outputs, their mean so far, or their maximum so far (a smooth one)
 
 
 class Clips(Section, frozen=True, tag_field="type", tag="clips"):
@@ -162,6 +184,28 @@ class Anomaly(Section, frozen=True):
     refractory_s: float = 0.0  # rest after an end
 
 
+class Utterances(Section, frozen=True, tag_field="type", tag="utterances"):
+    """Whole clips, runs or lines, each from a fresh start, a batch of them at a time (utterances.py): for `classify`.
+
+    `chunk_frames` is the longest that is learned from: of a longer one its last frames.
+    """
+
+    known_after: float = 1.0  # share of an utterance after which its label must be known; 1: at its last frame
+    silence_s: float = 0.0  # how much silence ends an utterance of sound in the daemon; 0: only the source's end does
+    silence_dbfs: float = -40.0  # what is silent: no sample above this
+    speed: tuple[float, float] = (1.0, 1.0)  # how much faster a clip or run is played
+    clip_gain_db: float = 0.0  # deviation of a clip's gain
+    snr_db: tuple[float, float] = (60.0, 60.0)  # a clip's loudness above the background's that is laid under it
+    lead_s: float = 0.0  # longest background before a clip
+    jitter: float = 0.0  # noise on every value of a run, in deviations of its channel
+
+
+class Text(Section, frozen=True, tag_field="type", tag="text"):
+    """Text as endless streams, from which the next token is learned (passages.py): for `forecast` of tokens."""
+
+    start_on_line: float = 0.5  # share of fresh starts that begin with a line; the rest begin anywhere
+
+
 class Training(Section, frozen=True):
     """How the network is fitted: a one-cycle schedule, truncated back-propagation through time."""
 
@@ -209,24 +253,33 @@ class Recipe(Section, frozen=True):
     data: Data
     frontend: Frontend
     network: Network
-    streams: Clips | Runs | Spans
+    streams: Clips | Runs | Utterances | Spans | Text
     training: Training
     detector: Detector = Detector()
-    forecast: Forecast | None = None  # where the task is forecast, and only there
+    forecast: Forecast | None = None  # where rows are forecast, and only there
     anomaly: Anomaly | None = None  # for a forecast that watches for anomalies
     limits: str = ""  # what a user of the model should know it cannot do; stands on its card
 
     @property
+    def is_language(self) -> bool:
+        """Is it the next token that is learned?"""
+        return self.data.kind == "token" and self.task == "forecast"
+
+    @property
     def all_labels(self) -> list[str]:
-        """The model's labels: those of the data, then unknown, then background."""
+        """The model's labels: those of the data, then unknown, then background; all tokens, where one is forecast."""
+        if isinstance(self.frontend, Tokens) and self.is_language:
+            return self.frontend.vocabulary
         extra = [label for label in (self.data.unknown, self.data.background) if label is not None]
         return [*self.data.labels, *extra]
 
     @property
     def triggers(self) -> dict[str, Trigger]:
-        """A trigger for each label of the data, or for anomalies."""
+        """A trigger for each label of the data, or for anomalies; none where a whole has one label, or nothing has."""
         if self.anomaly is not None:
             return {ANOMALY: Trigger(self.anomaly.threshold, self.anomaly.release, 0.0, self.anomaly.refractory_s)}
+        if self.task != "tag":
+            return {}
         d = self.detector
         default = Trigger(d.threshold, d.release, d.smoothing_s, d.refractory_s)
         return {label: d.labels.get(label, default) for label in self.data.labels}

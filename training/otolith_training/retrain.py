@@ -21,7 +21,7 @@ from rich.table import Table
 from otolith.errors import OtolithError
 from otolith.inference.card import DataSet
 from otolith.inference.model import Model
-from otolith_training.data.datasets import NOISE_FOLDER, Clip, Run, fingerprint, read_clips, read_runs
+from otolith_training.data.datasets import NOISE_FOLDER, AnyItem, Clip, Run, fingerprint, read_clips, read_runs
 from otolith_training.data.material import Items, describe_sets, list_items
 from otolith_training.data.splits import assign_splits
 from otolith_training.fit import fit
@@ -57,6 +57,8 @@ def retrain(path: Path, added: Path, data: Path, out: Path | None, force: bool, 
     """
     parent = Model.open(path)
     old = parse_recipe(parent.card.recipe, f"{path}: the card's recipe")
+    if parent.card.kind == "token" or parent.card.task != "tag":
+        raise OtolithError(f"{path}: learning on is for models that tag sound or rows; train it anew on all there is")
     lesson = prepare(parent, old, added, data, console)
     beside = (out or path).with_suffix(".retrained.onnx")
     fitted = fit(
@@ -191,5 +193,5 @@ def place(beside: Path, out: Path) -> None:
     beside.with_suffix(".md").replace(out.with_suffix(".md"))
 
 
-def _labels(item: Clip | Run) -> set[str]:
-    return {item.label} if isinstance(item, Clip) else set(item.labels)
+def _labels(item: AnyItem) -> set[str]:
+    return set(item.labels) if isinstance(item, Run) else {item.label}

@@ -24,6 +24,7 @@ LONGEST_REST_S = 31 * 86_400  # hourly rows may rest for days
 
 Floats = NDArray[np.float32]
 Kind = Literal["audio", "sensor", "token"]
+Cut = Literal["words", "characters", "lines"]
 
 
 class Channel(msgspec.Struct, frozen=True):
@@ -31,6 +32,32 @@ class Channel(msgspec.Struct, frozen=True):
 
     name: str
     unit: str
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """How text becomes tokens (see `tokenizer.py`).
+
+    `cut` says what a token is: a word between white space, a character, or a whole line (a code, where an empty line
+    ends an utterance). A token's id is its place in `vocabulary`; whatever does not stand there is `unknown`, which
+    does. `end` is the token that stands for the end of a line, where the model is to be told of it.
+    """
+
+    cut: Cut
+    lower: bool
+    vocabulary: list[str]
+    unknown: str
+    end: str | None
+
+
+class Utterance(msgspec.Struct, frozen=True):
+    """When an utterance is over, of a model that tells one label of each.
+
+    Of sound: behind `silence_s` in which no sample rose above `silence_dbfs`, if something did before. 0: silence ends
+    none. Lines end those of text; and the end of a source always ends one.
+    """
+
+    silence_s: float
+    silence_dbfs: float
 
 
 class Trigger(msgspec.Struct, frozen=True):
@@ -97,8 +124,8 @@ class Anomaly(msgspec.Struct, frozen=True):
 class Card(msgspec.Struct, frozen=True):
     """What a model promises. Field by field in `docs/model-format.md`.
 
-    `sample_rate` is in Hz, of samples (audio) or rows (sensor); `hop_length` and `window_length` are in samples or
-    rows; `latency_s` is how much sound the front end looks back over before a frame is complete.
+    `sample_rate` is in Hz, of samples (audio), rows (sensor) or tokens; `hop_length` and `window_length` are in samples
+    or rows; `latency_s` is how much sound the front end looks back over before a frame is complete.
     """
 
     format: int
@@ -120,6 +147,8 @@ class Card(msgspec.Struct, frozen=True):
     proof: Proof
     forecast: Forecast | msgspec.UnsetType = msgspec.UNSET  # where the task is forecast, and only there
     anomaly: Anomaly | msgspec.UnsetType = msgspec.UNSET  # where live rows are held against their forecasts
+    tokens: Tokens | msgspec.UnsetType = msgspec.UNSET  # of kind token alone
+    utterance: Utterance | msgspec.UnsetType = msgspec.UNSET  # of task classify alone
 
     @property
     def frame_rate(self) -> float:
@@ -132,6 +161,11 @@ class Card(msgspec.Struct, frozen=True):
         if self.kind == "audio":
             return (self.hop_length,)
         return (len(self.channels),) if self.kind == "sensor" else ()
+
+    @property
+    def is_language(self) -> bool:
+        """Is it the next token that is told?"""
+        return self.kind == "token" and self.task == "forecast"
 
     @property
     def output(self) -> str:
@@ -187,8 +221,6 @@ def _faults(card: Card) -> list[str]:
     faults = []
     if card.format != FORMAT:
         faults.append(f"format is {card.format}, this otolith reads {FORMAT}; use the release that wrote the file")
-    if card.kind == "token":
-        faults.append("kind is token, which this release does not step; use a sensor or an audio model")
     if not (math.isfinite(card.sample_rate) and 0 < card.sample_rate <= 1_000_000):
         faults.append(f"sample_rate is {card.sample_rate} Hz; it must be above 0 and at most 1000000")
     if not 1 <= card.hop_length <= card.window_length <= 1 << 20:
@@ -203,6 +235,7 @@ def _faults(card: Card) -> list[str]:
         faults.append(f"background {card.background!r} is none of the labels")
     if unknown := sorted(set(card.detector) - set(card.judged)):
         faults.append(f"detector names {', '.join(unknown)}, which are not labels")
+    faults += _section_faults(card)
     for label, trigger in card.detector.items():
         faults.extend(f"detector.{label}: {fault}" for fault in trigger_faults(trigger))
     if not 1 <= card.proof.frames <= 4096 or len(card.proof.posteriors) != card.proof.frames:
@@ -216,7 +249,8 @@ def _forecast_faults(card: Card) -> list[str]:
     """What is wrong with what only forecasting models have."""
     forecast, anomaly = card.forecast, card.anomaly
     if not isinstance(forecast, Forecast):
-        found = [] if card.task != "forecast" or card.kind == "token" else ["task is forecast, and forecast is missing"]
+        is_missing = card.task == "forecast" and not card.is_language
+        found = ["task is forecast, and forecast is missing"] if is_missing else []
         return found if anomaly is msgspec.UNSET else [*found, "anomaly: needs a model that forecasts"]
     faults = []
     if card.kind != "sensor" or card.task != "forecast" or card.labels:
@@ -244,6 +278,39 @@ def anomaly_faults(anomaly: Anomaly, horizon: int) -> list[str]:
         )
     if not 1 <= anomaly.warm_up_rows <= 1_000_000:
         faults.append(f"anomaly.warm_up_rows is {anomaly.warm_up_rows}; it must lie between 1 and 1000000")
+    return faults
+
+
+def _section_faults(card: Card) -> list[str]:
+    """What is wrong with the sections that only some models have."""
+    faults = []
+    if (card.kind == "token") != isinstance(card.tokens, Tokens):
+        faults.append(f"kind is {card.kind}, and tokens {_standing(card.tokens)}; a token model has them, no other has")
+    if isinstance(card.tokens, Tokens):
+        faults += _token_faults(card.tokens)
+    if (card.task == "classify") != isinstance(card.utterance, Utterance):
+        faults.append(f"task is {card.task}, and utterance {_standing(card.utterance)}; classify has it, no other has")
+    if isinstance(card.utterance, Utterance):
+        if not 0 <= card.utterance.silence_s <= 60:
+            faults.append(f"utterance.silence_s is {card.utterance.silence_s}; it must lie between 0 and 60 seconds")
+        if not -120 <= card.utterance.silence_dbfs <= 0:
+            faults.append(f"utterance.silence_dbfs is {card.utterance.silence_dbfs}; it must lie between -120 and 0")
+    return faults
+
+
+def _standing(section: msgspec.Struct | msgspec.UnsetType) -> str:
+    return "is missing" if section is msgspec.UNSET else "stands there"
+
+
+def _token_faults(tokens: Tokens) -> list[str]:
+    vocabulary = set(tokens.vocabulary)
+    faults = []
+    if len(vocabulary) != len(tokens.vocabulary):
+        faults.append("tokens.vocabulary holds a token twice")
+    if tokens.unknown not in vocabulary:
+        faults.append(f"tokens.unknown is {tokens.unknown!r}, which is not in the vocabulary")
+    if tokens.end is not None and tokens.end not in vocabulary:
+        faults.append(f"tokens.end is {tokens.end!r}, which is not in the vocabulary")
     return faults
 
 

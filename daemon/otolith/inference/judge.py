@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from otolith.inference.card import Card
 from otolith.inference.events import Anomaly, Detection, Event, Forecasts, Posteriors
+from otolith.inference.model import Floats, Frames
 from otolith.inference.rows import Rows
 from otolith.inference.watch import Watch
-
-Floats = NDArray[np.float32]
 
 ONE = slice(0, 1)  # the only row of a stream that is stepped alone
 
@@ -38,7 +36,7 @@ class Judge:
         if self._watch is not None:
             self._watch.begin(row)
 
-    def push(self, rows: Rows, frames: Floats, outputs: Floats) -> tuple[Floats, Floats | None]:
+    def push(self, rows: Rows, frames: Frames, outputs: Floats) -> tuple[Floats, Floats | None]:
         """What triggers look at, `(streams, frames, len(card.judged))`, and anomaly scores `(streams, frames)`.
 
         `frames` and `outputs` are what the model was given and what it said of them.

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otolith.inference.card import Anomaly, Card, Forecast
+from otolith.inference.model import Floats, Frames
 from otolith.inference.rows import Rows, grown
-
-Floats = NDArray[np.float32]
 
 DECADES = 10  # powers of ten that the score goes through on its way from 0 to 1
 LEAST_DEVIATION = 1e-3  # of a channel's scale: rows that never move must not make the least step an alarm
@@ -54,7 +53,7 @@ class Watch:
         for array in (self._seen, self._smoothed, self._mean, self._variance):
             array[row] = 0
 
-    def push(self, rows: Rows, frames: Floats, forecasts: Floats) -> Floats:
+    def push(self, rows: Rows, frames: Frames, forecasts: Floats) -> Floats:
         """Scores `(streams, frames)` of `frames` `(streams, frames, channels)`, in their own units.
 
         `forecasts` `(streams, frames, horizon, channels)` is what the model says behind each.

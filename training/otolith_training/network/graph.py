@@ -11,7 +11,7 @@ import onnx
 
 from otolith_training.network.builder import LAST, NEXT, Array, Graph, to_array
 from otolith_training.network.cells import write_layer
-from otolith_training.network.frontend import AMIN, DB, Frontend, MfccFrontend
+from otolith_training.network.frontend import AMIN, DB, Frontend, MfccFrontend, TokenFrontend
 from otolith_training.network.network import Network
 from otolith_training.network.spectrum import Factors, first_stage, last_stage, mel_stage, power_matrices
 
@@ -53,6 +53,9 @@ def _frontend(graph: Graph, frontend: Frontend) -> tuple[str, Array]:
 
     Centred: zero where scaled features are zero, so that a carried zero means the same on both sides of the fold.
     """
+    if isinstance(frontend, TokenFrontend):
+        vectors = graph.constant("embedding", frontend.embedding.weight)
+        return graph.add("Gather", vectors, "frames"), np.eye(frontend.features)
     factor = to_array(frontend.factor)
     if not isinstance(frontend, MfccFrontend):
         return graph.add("Sub", "frames", graph.constant("offset", frontend.offset)), np.diag(factor)
@@ -124,4 +127,6 @@ def _convolution(graph: Graph, x: str, network: Network, fold: Array) -> str:
 
 
 def _frame_shape(frontend: Frontend) -> list[int]:
+    if isinstance(frontend, TokenFrontend):
+        return []
     return [frontend.settings.hop_length] if isinstance(frontend, MfccFrontend) else [frontend.features]

@@ -27,6 +27,7 @@ class Head(nn.Module, ABC):
 
     output: ClassVar[str]  # the model file's name of what comes out
     sees_rows: ClassVar[bool] = False  # takes the scaled features beside the last layer's outputs, behind them
+    has_own_dropout: ClassVar[bool] = False  # else its inputs are dropped for it, frame by frame
 
     @property
     @abstractmethod
