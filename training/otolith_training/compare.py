@@ -95,6 +95,10 @@ def compare_cells(
     recipe, text = read_recipe(recipe_path)
     variants = list_variants(cells, recipe.network.cell if bidirectional else None)
     recipe, text = with_settings(text, str(recipe_path), {"training": budget.settings})
+    if recipe.task != "tag":
+        raise OtolithError(
+            f"{recipe_path}: cells are compared on streams that are tagged; {recipe.task} is not one yet"
+        )
     items = list_items(recipe, data)
     console.print(f"reading {data / recipe.data.path}", markup=False, soft_wrap=True)
     course = make_course(recipe, text, items, data)

@@ -21,6 +21,7 @@ from otolith.inference.card import DataSet
 from otolith.inference.model import Model
 from otolith_training.data.folds import Fold, count_groups, fold_of, make_folds
 from otolith_training.data.material import Items, describe_sets, list_items
+from otolith_training.data.texts import with_vocabulary
 from otolith_training.fit import fit
 from otolith_training.measure.decisions import Decisions, concatenate, decide_all, figures_of
 from otolith_training.measure.long_tables import print_evaluation
@@ -107,10 +108,11 @@ def train_fold(study: Study, fold: Fold, console: Console) -> tuple[Model, Path,
         console.print(f"{path}: is there already, from the same recipe, seed and data", markup=False, soft_wrap=True)
         return model, path, False
     items = fold.assign(study.items)
-    fitted = fit(study.recipe, study.text, items, study.data, path.with_suffix(".runs"), console)
+    recipe = with_vocabulary(study.recipe, items)
+    fitted = fit(recipe, study.text, items, study.data, path.with_suffix(".runs"), console)
     if fitted.interrupted:
         raise OtolithError(f"interrupted in fold {fold.number} of {fold.of}; the same command goes on with that fold")
-    model = finish(study.recipe, study.text, items, study.data, path, fitted, console, {"fold": asdict(fold)})
+    model = finish(recipe, study.text, items, study.data, path, fitted, console, {"fold": asdict(fold)})
     return model, path, True
 
 

@@ -27,7 +27,7 @@ from otolith_training.data.prefetch import prefetched
 from otolith_training.learner import Learner, NotFiniteError, Step, pick_device
 from otolith_training.logbook import Identity, Logbook, Record
 from otolith_training.measure.rehearse import Metrics
-from otolith_training.network.frontend import fit_scaling
+from otolith_training.network.frontend import Frontend, fit_scaling
 from otolith_training.network.network import Network, make_network
 from otolith_training.recipe import Recipe, Rows
 
@@ -109,13 +109,20 @@ def identify(recipe: Recipe, items: Items, sets: list[DataSet]) -> Identity:
 
 
 def scale(network: Network, recipe: Recipe, chunks: list[Chunk]) -> None:
-    """Set the front end's scaling from training chunks."""
+    """Set the front end's scaling from training chunks; padding has no say in it."""
     frontend = network.frontend
-    device = network.device
-    frames = torch.from_numpy(np.concatenate([chunk.frames for chunk in chunks])).to(device)
-    raw, _ = frontend.raw(frames, frontend.fresh_state(len(frames)))
     scaling = recipe.frontend.scaling if isinstance(recipe.frontend, Rows) else "z-score"
-    fit_scaling(frontend, frontend.unscaled(raw).flatten(0, 1), scaling)
+    fit_scaling(frontend, torch.cat([_unscaled(frontend, chunk, network.device) for chunk in chunks]), scaling)
+
+
+def _unscaled(frontend: Frontend, chunk: Chunk, device: torch.device) -> torch.Tensor:
+    """A chunk's unscaled features `(n, features)`."""
+    raw, _ = frontend.raw(torch.from_numpy(chunk.frames).to(device), frontend.fresh_state(len(chunk.frames)))
+    features = frontend.unscaled(raw)
+    if chunk.lengths is None:
+        return features.flatten(0, 1)
+    own = torch.arange(features.shape[1])[None] < torch.from_numpy(chunk.lengths)[:, None]
+    return features[own.to(device)]
 
 
 def _find_logbook(runs: Path, identity: Identity, resume: bool, console: Console) -> Logbook:

@@ -99,7 +99,8 @@ class Learner:
                 raise NotFiniteError(f"the loss is {float(loss.detach())}", [])
             self._state = detach({**following, **rest})
             return loss
-        logits, rest = network.logits(features, state)
+        is_padded = network.settings.bidirectional and chunk.lengths is not None  # else padding is never looked at
+        logits, rest = network.logits(features, state, torch.from_numpy(chunk.lengths) if is_padded else None)
         loss = tag_loss(logits, torch.from_numpy(chunk.allowed).to(device), recipe.training.label_smoothing)
         if not math.isfinite(float(loss.detach())):
             finite = torch.isfinite(torch.log_softmax(logits.detach(), dim=-1)).flatten(1).all(dim=1)

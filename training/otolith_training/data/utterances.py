@@ -70,7 +70,8 @@ class UtteranceComposer:
             known = self._known_from(len(values) - behind)
             allowed[stream, known : len(values)] = False
             allowed[stream, known : len(values), self._utterances.labels[index]] = True
-        return Chunk(frames, allowed, np.ones(self._streams, bool))
+        lengths = np.array([len(values) for values, _ in varied])
+        return Chunk(frames, allowed, np.ones(self._streams, bool), lengths=lengths)
 
     def _known_from(self, frames: int) -> int:
         """The first frame at which the label of so many frames must be known."""
