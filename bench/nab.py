@@ -30,10 +30,8 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(figures))
         return
-    print(
-        f"score {figures['score']:.1f} at {figures['threshold']}: {figures['found']} of {figures['windows']} windows,"
-    )
-    print(f"{figures['false_positives']} false alarms")
+    found = f"{figures['found']} of {figures['windows']} windows, {figures['false_positives']} false alarms"
+    print(f"score {figures['score']:.1f} at {figures['threshold']}: {found}")
     for name, of in figures["by_folder"].items():
         print(f"  {name}: {of}")
     for of in figures["halves"]:
