@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from otolith.errors import ModelError
-from otolith.inference.card import ANOMALY, Anomaly, Card, Channel, Forecast, Trigger, write_card
-from otolith.inference.watch import Watch, log10_tail
+from otolith.inference.card import ANOMALY, Anomaly, Card, Channel, Forecast, Proof, Trigger, write_card
+from otolith.inference.watch import Watch
 from tests.tiny import tiny_card, tiny_graph
 
 Floats = NDArray[np.float32]
@@ -29,6 +29,7 @@ def card() -> Card:
         detector={ANOMALY: Trigger(0.3, 0.1, 0.0, 0.0)},
         forecast=Forecast(3, [1.0]),
         anomaly=Anomaly(lead=2, smoothing_rows=1.0, memory_rows=1e9, warm_up_rows=20),
+        proof=Proof(1, 1, 1.0, [[0.0] * 3]),
     )
 
 
@@ -44,12 +45,6 @@ def scores_of(card: Card, values: Floats, cuts: tuple[int, ...] = ()) -> Floats:
 
 def noise(rows: int, seed: int = 0) -> Floats:
     return np.random.default_rng(seed).normal(size=rows).astype(np.float32)
-
-
-def test_the_tail_is_the_normal_law_s() -> None:
-    distances = np.array([0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 20.0])
-    expected = [math.log10(math.erfc(d / math.sqrt(2))) for d in distances]
-    np.testing.assert_allclose(log10_tail(np.square(distances)), expected, atol=1e-6)
 
 
 def test_a_score_is_the_decimal_logarithm_of_how_unlikely_a_row_is(card: Card) -> None:
@@ -122,5 +117,6 @@ def test_a_card_that_watches_what_it_does_not_forecast_is_refused(card: Card) ->
         write_card(msgspec.structs.replace(card, anomaly=Anomaly(4, 1.0, 10.0, 5)))
     with pytest.raises(ModelError, match=r"detector\.anomaly is missing"):
         write_card(msgspec.structs.replace(card, detector={}))
+    labelled = msgspec.structs.replace(card, labels=["a"], anomaly=msgspec.UNSET, forecast=msgspec.UNSET, detector={})
     with pytest.raises(ModelError, match="forecast is missing"):
-        write_card(msgspec.structs.replace(card, forecast=msgspec.UNSET, anomaly=msgspec.UNSET, detector={}))
+        write_card(msgspec.structs.replace(labelled, proof=Proof(1, 1, 1.0, [[1.0]])))

@@ -65,7 +65,7 @@ def whole(model: Model, rows: Floats) -> list[Event]:
 
 
 @given(cuts=st.lists(st.integers(0, ROWS), max_size=20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_law_1_chunking_any_cutting_gives_the_same_forecasts_scores_and_anomalies(
     model: Model, rows: Floats, whole: list[Event], cuts: list[int]
 ) -> None:
@@ -76,7 +76,7 @@ def test_law_1_chunking_any_cutting_gives_the_same_forecasts_scores_and_anomalie
 
 
 @given(data=st.data(), frames_per_step=st.integers(1, 5), largest_batch=st.integers(1, 4))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_law_2_company_changes_nothing(
     model: Model, rows: Floats, data: st.DataObject, frames_per_step: int, largest_batch: int
 ) -> None:
@@ -84,7 +84,7 @@ def test_law_2_company_changes_nothing(
     seats = [engine.add() for _ in alone]
     found: list[list[Event]] = [[] for _ in alone]
     expected: list[list[Event]] = [[] for _ in alone]
-    for block in np.array_split(rows, 12):
+    for block in np.array_split(rows, 8):
         for number, (seat, stream) in enumerate(zip(seats, alone, strict=True)):
             fate = data.draw(st.sampled_from(["come", "come", "come", "stay", "poisoned"]))
             mine = block * np.float32(number + 1)

@@ -16,6 +16,7 @@ from otolith.cli.main import otolith
 from otolith.errors import OtolithError, SettingsError, UsageError
 from otolith.inference.card import Forecast
 from otolith.inference.model import Model
+from otolith_training.crossvalidate import crossvalidate
 from otolith_training.data.datasets import Run
 from otolith_training.data.series import list_series
 from otolith_training.data.spans import SpanComposer
@@ -26,6 +27,7 @@ from otolith_training.network.forecast_loss import truth_of
 from otolith_training.network.network import make_network
 from otolith_training.network.restore import restore
 from otolith_training.recipe_file import parse_recipe, read_recipe
+from otolith_training.retrain import retrain
 from otolith_training.train import train
 from tests.training.small import MOTION, changed
 from tests.training.small_forecast import FORECAST, rhythm, write_meter
@@ -211,6 +213,15 @@ def test_what_is_for_forecasts_is_refused_elsewhere() -> None:
     start, end = FORECAST.index("[forecast]"), FORECAST.index("[anomaly]")
     with pytest.raises(SettingsError, match="forecast: is missing"):
         parse_recipe(FORECAST[:start] + FORECAST[end:], "x")
+
+
+def test_what_deals_with_labels_refuses_a_forecast_at_the_door(trained: Path, meter: Path, tmp_path: Path) -> None:
+    quiet = Console(quiet=True)
+    with pytest.raises(SettingsError, match="otolith retrain deals with labels"):
+        retrain(trained, meter, meter, None, False, quiet)
+    (tmp_path / "small.toml").write_text(FORECAST)
+    with pytest.raises(SettingsError, match="otolith crossvalidate deals with labels"):
+        crossvalidate(tmp_path / "small.toml", meter, tmp_path / "folds", None, False, None, quiet)
 
 
 @pytest.mark.parametrize("name", ["ett_24", "ett_96", "nab"])

@@ -56,6 +56,14 @@ def parse_recipe(text: str, where: str) -> Recipe:
     return recipe
 
 
+def refuse_forecast(recipe: Recipe, what: str) -> None:
+    """Raise `SettingsError` of a forecasting recipe where only labels can be dealt with."""
+    if recipe.task == "forecast":
+        raise SettingsError(
+            f"{recipe.name}: {what} deals with labels, and a forecast tells none; train it anew instead"
+        )
+
+
 _SECTIONS: dict[str, tuple[type[Section], ...]] = {
     "": (Recipe,),
     "data": (Data,),
