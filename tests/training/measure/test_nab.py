@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def write_corpus(folder: Path) -> Path:
     """Two series: a rhythm that breaks, and one that does not."""
     (folder / "made").mkdir(parents=True)
     hours = np.arange(1600)
-    stamps = [f"2026-{1 + h // 24 // 28:02d}-{1 + h // 24 % 28:02d} {h % 24:02d}:00:00" for h in hours.tolist()]
+    stamps = [str(datetime(2026, 1, 1) + timedelta(hours=hour)) for hour in hours.tolist()]
     for name, at in (("breaks", 1200), ("goes_on", 10**9)):
         values = 50 + 10 * np.sin(hours / 24 * 2 * np.pi) + np.random.default_rng(1).normal(0, 0.5, 1600)
         values[(hours >= at) & (hours < at + 60)] += 60
