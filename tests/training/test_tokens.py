@@ -73,7 +73,7 @@ def test_a_set_it_never_met_is_measured_whole_and_what_cannot_be_meant_is_refuse
     assert evaluate(sentences / "small.onnx", tmp_path)["split"] == "all"
     with pytest.raises(UsageError, match="--soak: an utterance starts afresh"):
         evaluate(sentences / "small.onnx", tmp_path, soaked=True)
-    with pytest.raises(OtolithError, match="learning on is for models that tag sound or rows"):
+    with pytest.raises(OtolithError, match="otolith retrain is for task tag, and this is classify"):
         retrain(sentences / "small.onnx", tmp_path, tmp_path, None, False, Console(file=StringIO()))
 
 

@@ -27,7 +27,7 @@ from otolith_training.measure.decisions import Decisions, concatenate, decide_al
 from otolith_training.measure.long_tables import print_evaluation
 from otolith_training.network.export import refuse_look_ahead
 from otolith_training.recipe import Recipe, with_seed
-from otolith_training.recipe_file import read_recipe
+from otolith_training.recipe_file import read_recipe, require_task
 from otolith_training.train import finish
 
 FIGURES = "crossvalidation.json"
@@ -66,6 +66,7 @@ def crossvalidate(
     recipe, text = read_recipe(recipe_path)
     recipe = with_seed(recipe, seed)
     refuse_look_ahead(recipe.network, str(recipe_path))
+    require_task(recipe, "otolith crossvalidate", "tag", "classify")
     items = list_items(recipe, data)
     drawn = make_folds(items, count_groups(items) if leave_one_out else folds or FOLDS)
     out = out or Path(f"{recipe.name}-folds")

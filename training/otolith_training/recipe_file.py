@@ -29,6 +29,7 @@ from otolith_training.recipe import (
     Runs,
     Section,
     Spans,
+    Task,
     Text,
     Tokens,
     Training,
@@ -57,6 +58,14 @@ def parse_recipe(text: str, where: str) -> Recipe:
     for fault in _faults(recipe):
         raise SettingsError(f"{where}: {fault}")
     return recipe
+
+
+def require_task(recipe: Recipe, what: str, *tasks: Task) -> None:
+    """Raise `SettingsError` of a recipe whose task is none of those that `what` can deal with."""
+    if recipe.task not in tasks:
+        raise SettingsError(
+            f"{recipe.name}: {what} is for task {' and '.join(tasks)}, and this is {recipe.task}; train it anew instead"
+        )
 
 
 _SECTIONS: dict[str, tuple[type[Section], ...]] = {

@@ -30,7 +30,7 @@ from otolith_training.measure.decisions import decide_all
 from otolith_training.network.network import Network
 from otolith_training.network.restore import restore
 from otolith_training.recipe import Recipe, Rows
-from otolith_training.recipe_file import parse_recipe
+from otolith_training.recipe_file import parse_recipe, require_task
 from otolith_training.train import finish
 
 NEW_SHARE = 0.25  # of a label's training clips that should be new ones, if it takes showing them again and again
@@ -57,8 +57,7 @@ def retrain(path: Path, added: Path, data: Path, out: Path | None, force: bool, 
     """
     parent = Model.open(path)
     old = parse_recipe(parent.card.recipe, f"{path}: the card's recipe")
-    if parent.card.kind == "token" or parent.card.task != "tag":
-        raise OtolithError(f"{path}: learning on is for models that tag sound or rows; train it anew on all there is")
+    require_task(old, "otolith retrain", "tag")
     lesson = prepare(parent, old, added, data, console)
     beside = (out or path).with_suffix(".retrained.onnx")
     fitted = fit(

@@ -18,14 +18,12 @@ from otolith.inference.card import Anomaly, Card, Forecast
 from otolith.inference.model import Floats, Frames
 from otolith.inference.rows import Rows, grown
 
+Doubles = NDArray[np.float64]
+
 DECADES = 10  # powers of ten that the score goes through on its way from 0 to 1
 LEAST_DEVIATION = 1e-3  # of a channel's scale: rows that never move must not make the least step an alarm
 
-# erfc(x) = t exp(-x^2 + P(t)), t = 1 / (1 + x / 2), to 1.2e-7 of its value (Press et al., Numerical Recipes, 6.2).
-_ERFC = (
-    0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418, 0.37409196, 1.00002368,
-    -1.26551223,
-)  # fmt: skip
+CERTAIN = 30.0  # half a squared distance in deviations whose tail is far beyond the last decade
 
 
 class Watch:
@@ -40,18 +38,17 @@ class Watch:
         channels = len(card.channels)
         self._expected = np.zeros((0, self._lead, channels), np.float32)  # a ring: what was forecast for rows to come
         self._seen = np.zeros(0, np.int64)  # rows since the fresh start
-        self._smoothed, self._mean, self._variance = (np.zeros((0, channels)) for _ in range(3))
+        self._errors = np.zeros((3, 0, channels))  # smoothed; their mean and variance so far
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        for name, array in list(vars(self).items()):
-            if isinstance(array, np.ndarray) and name != "_least_variance":
-                setattr(self, name, grown(array, capacity))
+        self._expected, self._seen = grown(self._expected, capacity), grown(self._seen, capacity)
+        self._errors = grown(self._errors, capacity, axis=1)
 
     def begin(self, row: int) -> None:
         """Row `row` starts afresh."""
-        for array in (self._seen, self._smoothed, self._mean, self._variance):
-            array[row] = 0
+        self._seen[row] = 0
+        self._errors[:, row] = 0
 
     def push(self, rows: Rows, frames: Frames, forecasts: Floats) -> Floats:
         """Scores `(streams, frames)` of `frames` `(streams, frames, channels)`, in their own units.
@@ -61,36 +58,40 @@ class Watch:
         scores = np.zeros(frames.shape[:2], np.float32)
         ahead = forecasts[:, :, self._lead - 1]
         places = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-        seen = self._seen[rows]
+        seen, errors = self._seen[places], self._errors[:, places]
         for frame in range(frames.shape[1]):
             at = seen % self._lead
-            error = frames[:, frame].astype(np.float64) - self._expected[places, at]
+            error = np.subtract(frames[:, frame], self._expected[places, at], dtype=np.float64)
             self._expected[places, at] = ahead[:, frame]
-            scores[:, frame] = self._judge(rows, error, seen - self._lead)
-            seen = seen + 1
-        self._seen[rows] = seen
+            scores[:, frame] = self._judge(errors, error, seen - self._lead)
+            seen += 1
+        self._seen[places], self._errors[:, places] = seen, errors
         return scores
 
-    def _judge(self, rows: Rows, error: NDArray[np.float64], judged: NDArray[np.int64]) -> Floats:
-        """Scores `(streams,)` of one error a channel, which is then remembered. `judged` are there already."""
-        begun = (judged >= 0)[:, None]  # before, nothing had been forecast for the row
-        smoothed = self._smoothed[rows] + self._share * (error - self._smoothed[rows])
-        mean, variance = self._mean[rows], self._variance[rows]
+    def _judge(self, errors: Doubles, error: Doubles, judged: NDArray[np.int64]) -> list[float]:
+        """Scores, one a stream, of an error a channel, which is then remembered in `errors`.
+
+        `judged` errors are there already; while that is below 0, nothing had been forecast for the row.
+        """
+        is_early = min(judged.tolist()) < 0
+        before = errors.copy() if is_early else errors
+        smoothed, mean, variance = errors
+        smoothed += self._share * (error - smoothed)
         distance = smoothed - mean
-        squared = (np.square(distance) / np.maximum(variance, self._least_variance)).max(axis=1)  # the farthest channel
+        square = distance * distance
+        halves = (square / np.maximum(variance, self._least_variance)).max(axis=1) / 2  # of the farthest channel
         share = 1 / np.minimum(np.maximum(judged + 1, 1), self._memory)[:, None]
-        self._smoothed[rows] = np.where(begun, smoothed, 0)
-        self._mean[rows] = np.where(begun, mean + share * distance, 0)
-        self._variance[rows] = np.where(begun, (1 - share) * (variance + share * np.square(distance)), 0)
-        score = np.minimum(np.maximum(-(log10_tail(squared) + self._allowance) / DECADES, 0), 1)
-        return np.where(judged >= self._warm_up, score, 0).astype(np.float32)
+        mean += share * distance
+        variance += share * square
+        variance *= 1 - share
+        if is_early:
+            errors[:] = np.where((judged >= 0)[:, None], errors, before)
+        pairs = zip(halves.tolist(), judged.tolist(), strict=True)
+        return [self._score(half) if count >= self._warm_up else 0.0 for half, count in pairs]
 
-
-def log10_tail(squared: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The decimal logarithm of how likely a normal value is farther from its mean than this.
-
-    `squared` is the distance in deviations, squared.
-    """
-    x = np.sqrt(squared / 2)
-    t = 1 / (1 + x / 2)
-    return np.asarray((np.log(t) - squared / 2 + np.polyval(_ERFC, t)) / math.log(10))
+    def _score(self, half: float) -> float:
+        """The score of an error whose distance in deviations, squared, is twice `half`."""
+        if half >= CERTAIN:
+            return 1.0
+        decades = -math.log10(math.erfc(math.sqrt(half))) - self._allowance  # one number: math is faster than numpy
+        return min(max(decades / DECADES, 0.0), 1.0)

@@ -104,7 +104,8 @@ def hear(model: Model, path: Path) -> Heard:
 def starts(heard: Heard, threshold: float) -> list[int]:
     """Rows at which an anomaly starts, by the detector on the scores as they were."""
     detector = Detector(heard.model.card, {ANOMALY: trigger_at(heard.model, threshold)})
-    return [found.position - 1 for found in detector.push(heard.scores[:, None], 0) if found.phase == "start"]
+    found = detector.decide(heard.scores[:, None], 0)  # nothing smooths a score: the errors behind it are smoothed
+    return [start.position - 1 for start in found if start.phase == "start"]
 
 
 def live_starts(heard: Heard, threshold: float) -> list[int]:
