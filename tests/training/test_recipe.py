@@ -49,6 +49,9 @@ def test_every_recipe_that_ships_can_be_read(path: Path) -> None:
         ({"name": '"a name/with a slash"'}, "name:"),
         ({"batch": "4\nlearning_rate = -1.0"}, "training.learning_rate: -1"),
         ({"reverb": "1.5"}, "streams.reverb: 1.5; between 0 and 1"),
+        ({"reverb": "0.2\nbackwards = 1.5"}, "streams.backwards: 1.5; between 0 and 1"),
+        ({"reverb": "0.2\nnegative_speed = [0.1, 1.0]"}, "streams.negative_speed: 0.1 to 1; between 0.25 and 4"),
+        ({"batch": "4\noptimizer = 'sgd'"}, "training.optimizer: invalid enum value 'sgd'"),
         ({"reverb": "0.2\nvocal_tract = 0.9"}, "streams.vocal_tract: 0.9; between 0 and 0.5"),
         ({"reverb": "0.2\n[[streams.augmentations]]\np = 0.2"}, 'streams.augmentations[0]: "type" is missing'),
         (

@@ -146,6 +146,8 @@ def rehearsal_streams(settings: Clips) -> Clips:
         reverb=0.0,
         equalizer_db=0.0,
         vocal_tract=0.0,
+        negative_speed=(1.0, 1.0),
+        backwards=0.0,
         start_on_clip=0.0,
     )
 

@@ -127,7 +127,9 @@ class Clips(Section, frozen=True, tag_field="type", tag="clips"):
     clean: float = 0.25  # share of scenes with no background but the clips' own
     speech_bed: float = 0.15  # share of scenes with speech as the background
     negatives: float = 0.15  # share of placed clips that are background speech or noise rather than words
+    negative_speed: tuple[float, float] = (1.0, 1.0)  # how much faster such a sound is played
     unknown: float = 0.2  # share of placed words that are unknown ones
+    backwards: float = 0.0  # share of placed words that are played backwards, and so are speech that is none of them
     speed: tuple[float, float] = (0.88, 1.14)  # how much faster a clip is played
     reverb: float = 0.2  # share of words heard through a room
     augmentations: list[dict[str, bool | int | float | str | list[str]]] = []  # audiomentations' transforms, in order

@@ -281,8 +281,8 @@ def _number_faults(recipe: Recipe) -> list[str]:
 
 
 _SHARES = (
-    "clean", "speech_bed", "negatives", "unknown", "reverb", "known_after", "start_on_clip", "start_on_run",
-    "mask_sensors", "start_on_line",
+    "clean", "speech_bed", "negatives", "unknown", "backwards", "reverb", "known_after", "start_on_clip",
+    "start_on_run", "mask_sensors", "start_on_line",
 )  # fmt: skip
 _HIGHEST = {
     **dict.fromkeys(_SHARES, 1.0),
@@ -307,12 +307,12 @@ def _stream_faults(streams: Clips | Runs | Utterances | Spans | Text) -> list[st
         value = getattr(streams, name, 0)
         if not 0 <= value <= highest:
             faults.append(f"streams.{name}: {value:g}; between 0 and {highest:g}")
-    if isinstance(streams, Spans | Text):
-        return faults
+    for name in ("speed", "negative_speed"):
+        slowest, fastest = getattr(streams, name, (1.0, 1.0))
+        if not 0.25 <= slowest <= fastest <= 4:
+            faults.append(f"streams.{name}: {slowest:g} to {fastest:g}; between 0.25 and 4")
     if isinstance(streams, Utterances) and not -120 <= streams.silence_dbfs <= 0:
         faults.append(f"streams.silence_dbfs: {streams.silence_dbfs:g}; between -120 and 0")
-    if not 0.25 <= streams.speed[0] <= streams.speed[1] <= 4:
-        faults.append(f"streams.speed: {streams.speed[0]:g} to {streams.speed[1]:g}; between 0.25 and 4")
     if isinstance(streams, Clips):
         if streams.gap_s[0] < 0 or streams.scene_s[0] <= 0 or streams.held_s < 0:
             faults.append("streams: gap_s, scene_s and held_s are lengths of time; none may be negative")

@@ -13,7 +13,7 @@ from otolith_training.data.composer import Chunk, ClipComposer
 from otolith_training.data.material import SoundSet, list_clips, load_sound
 from otolith_training.data.prefetch import prefetched
 from otolith_training.data.sounds import change_speed
-from otolith_training.data.words import Material, Word, find_word
+from otolith_training.data.words import Material, Word, find_word, turned
 from otolith_training.recipe import Clips, Recipe
 from tests.training.small import DATA, sound_recipe
 
@@ -137,3 +137,37 @@ def test_chunks_come_in_order_and_a_failing_composer_is_heard_of() -> None:
         assert [int(next(chunks).frames[0, 0, 0]) for _ in range(2)] == [1, 2]
         with pytest.raises(RuntimeError, match="no more"):
             next(chunks)
+
+
+def test_a_word_played_backwards_is_no_word() -> None:
+    recipe = sound_recipe()
+    assert isinstance(recipe.streams, Clips)
+    settings = msgspec.structs.replace(recipe.streams, negatives=0.0, backwards=1.0, start_on_clip=0.0)
+    composer = compose(recipe, settings)
+    chunks = [composer.next() for _ in range(8)]
+    allowed = np.concatenate([chunk.allowed for chunk in chunks], axis=1)
+    assert not any(chunk.spoken for chunk in chunks)
+    assert not allowed[:, :, [0, 1]].any()  # neither of the words
+    assert 0.3 < allowed[:, :, 2].mean() < 1  # unknown is right while it is heard
+    assert allowed[:, :, BACKGROUND].all()
+
+
+def test_a_turned_word_lies_as_far_from_the_end_as_it_lay_from_the_start() -> None:
+    word = turned(Word(np.arange(10, dtype=np.float32), 2, 5, YES))
+    assert (word.start, word.end) == (5, 8)
+    assert word.samples[5:8].tolist() == [4, 3, 2]
+
+
+@pytest.mark.parametrize(("speed", "heard_hz"), [(1.0, 1000), (1.5, 1500)])
+def test_other_sounds_are_played_at_the_speed_asked_for(speed: float, heard_hz: float) -> None:
+    recipe = sound_recipe()
+    assert isinstance(recipe.streams, Clips)
+    settings = msgspec.structs.replace(
+        recipe.streams, negatives=1.0, clean=1.0, start_on_clip=0.0, negative_speed=(speed, speed)
+    )
+    tone = np.sin(2 * np.pi * 1000 * np.arange(5 * 16000) / 16000).astype(np.float32)
+    sound = SoundSet(Material([[], [], [], []], [tone], []), [])
+    composer = clip_composer(recipe, sound, settings, streams=4, frames=50, seed=3)
+    samples = np.concatenate([composer.next().frames.reshape(4, -1) for _ in range(4)], axis=1)
+    spectrum = np.abs(np.fft.rfft(samples, axis=1)).sum(axis=0)
+    assert spectrum.argmax() * 16000 / samples.shape[1] == pytest.approx(heard_hz, abs=5)

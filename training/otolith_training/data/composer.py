@@ -17,7 +17,7 @@ from otolith_training.data.augment import Augmentation
 from otolith_training.data.scenes import Scene, draw_scene, pick
 from otolith_training.data.sounds import change_speed, faded, gain_to, reverberate
 from otolith_training.data.targets import Targets
-from otolith_training.data.words import Material, Word
+from otolith_training.data.words import Material, Word, turned
 from otolith_training.recipe import Clips
 
 Floats = NDArray[np.float32]
@@ -163,6 +163,9 @@ class ClipComposer:
         """Place a word with a little of what stands around it in its clip; returns the length in samples."""
         word = self._draw_word()
         random = self._random
+        backwards = bool(self._settings.backwards) and random.random() < self._settings.backwards
+        if backwards:
+            word = turned(word)
         speed = random.uniform(*self._settings.speed)
         samples = change_speed(word.samples, speed, self._rate)
         start, end = int(word.start / speed), min(int(word.end / speed), len(samples))
@@ -175,7 +178,10 @@ class ClipComposer:
             piece = reverberate(random, piece, self._rate)
         piece = piece[: self._longest]
         self._sound[stream, at : at + len(piece)] += piece
-        self._mark(stream, word.label, at + start - first, at + min(end - first, self._longest))
+        if backwards:
+            self._mark_speech(stream, at, at + len(piece))
+        else:
+            self._mark(stream, word.label, at + start - first, at + min(end - first, self._longest))
         return min(last - first, self._longest)
 
     def _place_whole_clip(self, stream: int) -> None:
@@ -194,16 +200,24 @@ class ClipComposer:
         source = pick(random, material.speech if speech else material.noise)
         length = min(len(source), int(random.uniform(0.2, LONGEST_S) * self._rate))
         first = int(random.integers(len(source) - length + 1))
-        piece = self._augmented(source[first : first + length])  # as words are, or what is done to them gave them away
+        piece = source[first : first + length]
+        if self._settings.negative_speed != (1.0, 1.0):  # what is off draws nothing
+            piece = change_speed(piece, random.uniform(*self._settings.negative_speed), self._rate)[: self._longest]
+        length = len(piece)
+        piece = self._augmented(piece)  # as words are, or what is done to them gave them away
         gain = gain_to(piece, self._scenes[stream].level_db + random.uniform(-6, 3))
         self._sound[stream, at : at + length] += faded(piece * np.float32(gain), self._rate)
         if speech:
-            self._targets.mark_speech(self._allowed[stream], at // self._hop, -(-(at + length) // self._hop))
+            self._mark_speech(stream, at, at + length)
         self._busy_until[stream] = at + length
         return length
 
     def _augmented(self, piece: Floats) -> Floats:
         return piece if self._augment is None else self._augment(self._random, piece)
+
+    def _mark_speech(self, stream: int, start: int, end: int) -> None:
+        self._targets.mark_speech(self._allowed[stream], start // self._hop, -(-end // self._hop))
+        self._busy_until[stream] = end
 
     def _mark(self, stream: int, label: int, start: int, end: int) -> None:
         held = round(self._settings.held_s * self._rate)

@@ -30,6 +30,12 @@ class Material:
     speech: Sequence[Floats]
 
 
+def turned(word: Word) -> Word:
+    """The word backwards: sounds of speech in the same voice, and none of the words."""
+    length = len(word.samples)
+    return Word(np.ascontiguousarray(word.samples[::-1]), length - word.end, length - word.start, word.label)
+
+
 def find_word(samples: Floats, rate: int) -> tuple[int, int]:
     """Where the word in a clip starts and ends, by energy in steps of 10 ms: the stretch around the loudest moment.
 
