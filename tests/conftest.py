@@ -47,6 +47,11 @@ def tiny_sensor(tiny_sensor_file: Path) -> Model:
 
 
 @pytest.fixture(scope="session")
+def tiny_token(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return Model.open(write_tiny(tmp_path_factory.mktemp("models") / "tiny-token.onnx", "token"))
+
+
+@pytest.fixture(scope="session")
 def words() -> Model:
     return Model.open(ROOT / "exported_models" / "words.onnx")
 

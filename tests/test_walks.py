@@ -18,9 +18,17 @@ from numpy.typing import NDArray
 
 from otolith import Model, Stream, Subscriber
 from otolith.inference.events import Posteriors
-from otolith.wire.messages import AnyMessage, GapMessage, PosteriorsMessage, StatusMessage, kind_of
+from otolith.wire.messages import (
+    AnyMessage,
+    DetectionMessage,
+    GapMessage,
+    PosteriorsMessage,
+    StatusMessage,
+    kind_of,
+)
 from tests.conftest import ROOT, SOUND
 from tests.processes import OTOLITH, DaemonProcess, json_lines, run_otolith
+from tests.tiny import write_tiny
 
 WORDS = ROOT / "exported_models" / "words.onnx"
 MOTION = ROOT / "exported_models" / "motion.onnx"
@@ -277,3 +285,31 @@ def test_a_detection_start_is_always_followed_by_its_end() -> None:
         phases.setdefault(message["id"], []).append(message["phase"])
     assert phases
     assert set(map(tuple, phases.values())) == {("start", "end")}
+
+
+def test_lines_on_a_pipe_reach_a_subscriber_each_with_its_label(endpoint: str, tmp_path: Path) -> None:
+    """Law 4's last step for tokens: what is received is what one call over each line gives."""
+    path = write_tiny(tmp_path / "sentences.onnx", "token", "classify")
+    model = Model.open(path)
+    arguments = ("run", "--model", str(path), "--source", "pipe:", "--publish", endpoint)
+    with Subscriber(endpoint, kind=("posteriors", "detection", "gap")) as subscriber:
+        daemon = subprocess.Popen([*OTOLITH, *arguments], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert daemon.stdin is not None
+        while subscriber.receive(0.2) is None:  # until the subscriber is known
+            daemon.stdin.write(b"film\n")
+            daemon.stdin.flush()
+        heard_from(subscriber)
+        daemon.stdin.write(b"a good film\nsurely bad\n")
+        daemon.stdin.flush()
+        messages = heard_from(subscriber)
+        daemon.stdin.close()
+        assert daemon.wait(20) == 0
+    expected = []
+    for ids in ([1, 2, 4], [0, 3]):
+        outputs, _ = model.step(np.array([ids]), model.fresh_state())
+        expected.append(outputs[0])
+    np.testing.assert_allclose(values_of(messages), np.concatenate(expected), atol=1e-4)
+    told = [(m.label, m.phase) for m in messages if isinstance(m, DetectionMessage)]
+    labels = [model.card.labels[int(rows[-1].argmax())] for rows in expected]
+    assert told == [(label, phase) for label in labels for phase in ("start", "end")]
+    assert [(m.lost, m.reason) for m in messages if isinstance(m, GapMessage)] == [(0, "the utterance ended")] * 2

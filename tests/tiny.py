@@ -7,23 +7,46 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+from msgspec import UNSET
+from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
-from otolith.inference.card import METADATA_KEY, Card, Channel, Kind, Made, Proof, Trigger, write_card
-from otolith.inference.proof import proof_input
+from otolith.inference.card import (
+    METADATA_KEY,
+    Card,
+    Channel,
+    Kind,
+    Made,
+    Proof,
+    Tokens,
+    Trigger,
+    Utterance,
+    write_card,
+)
+from otolith.inference.proof import proof_frames
 
 HIDDEN = 4
 HOP_LENGTH = 320
 SENSOR_CHANNELS = ("acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z")
 AUDIO_LABELS = ["yes", "no", "_background_"]
 SENSOR_LABELS = ["WALKING", "SEATED"]
+TOKENS = Tokens(
+    "words", lower=True, vocabulary=["<unknown>", "a", "good", "bad", "film"], unknown="<unknown>", end=None
+)
+TOKEN_LABELS = ["neg", "pos"]
+LABELS: dict[Kind, list[str]] = {"audio": AUDIO_LABELS, "sensor": SENSOR_LABELS, "token": TOKEN_LABELS}
+WIDTHS: dict[Kind, int] = {"audio": HOP_LENGTH, "sensor": len(SENSOR_CHANNELS), "token": 0}
 
 
 def tiny_graph(width: int, labels: int, seed: int = 0) -> onnx.ModelProto:
-    """`frames` -> MatMul -> GRU -> MatMul -> Softmax; random weights large enough that input matters."""
+    """`frames` -> MatMul -> GRU -> MatMul -> Softmax; random weights large enough that input matters.
+
+    Without a width, `frames` are token ids, and a vector is gathered for each.
+    """
     rng = np.random.default_rng(seed)
+    rows = width or len(TOKENS.vocabulary)
     weights = {
-        "w_in": rng.standard_normal((width, HIDDEN)) / np.sqrt(width) * 8,
+        "w_in": rng.standard_normal((rows, HIDDEN)) / np.sqrt(rows) * 8,
         "w": rng.standard_normal((1, 3 * HIDDEN, HIDDEN)),
         "r": rng.standard_normal((1, 3 * HIDDEN, HIDDEN)),
         "w_out": rng.standard_normal((HIDDEN, labels)) * 3,
@@ -32,7 +55,7 @@ def tiny_graph(width: int, labels: int, seed: int = 0) -> onnx.ModelProto:
     initializers += [numpy_helper.from_array(np.array([axis]), f"axis_{axis}") for axis in (0, 1)]
     node = helper.make_node
     nodes = [
-        node("MatMul", ["frames", "w_in"], ["x"]),
+        node("MatMul", ["frames", "w_in"], ["x"]) if width else node("Gather", ["w_in", "frames"], ["x"]),
         node("Transpose", ["x"], ["x_by_time"], perm=[1, 0, 2]),
         node("Unsqueeze", ["state.hidden", "axis_0"], ["h"]),
         node("GRU", ["x_by_time", "w", "r", "", "", "h"], ["y", "h_next"], hidden_size=HIDDEN, linear_before_reset=1),
@@ -45,41 +68,44 @@ def tiny_graph(width: int, labels: int, seed: int = 0) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [_value("frames", "streams", "frames", width), _value("state.hidden", "streams", HIDDEN)],
+        [_frames(width), _value("state.hidden", "streams", HIDDEN)],
         [_value("posteriors", "streams", "frames", labels), _value("state.hidden.next", "streams", HIDDEN)],
         initializers,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def tiny_card(model: onnx.ModelProto, kind: Kind) -> Card:
+def tiny_card(model: onnx.ModelProto, kind: Kind, task: str = "tag") -> Card:
     """A whole card for a tiny model, with the proof that it gives."""
-    is_audio = kind == "audio"
-    width = HOP_LENGTH if is_audio else len(SENSOR_CHANNELS)
-    labels = AUDIO_LABELS if is_audio else SENSOR_LABELS
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    feeds = {"frames": proof_input(1, 0.5, (1, 16, width)), "state.hidden": np.zeros((1, HIDDEN), np.float32)}
-    posteriors = session.run(["posteriors"], feeds)[0][0]
-    names = ["audio"] if is_audio else SENSOR_CHANNELS
-    return Card(
+    is_audio, labels = kind == "audio", LABELS[kind]
+    names = SENSOR_CHANNELS if kind == "sensor" else [kind]
+    card = Card(
         format=1,
         name=f"tiny-{kind}",
         kind=kind,
-        sample_rate=16000 if is_audio else 100,
+        sample_rate={"audio": 16000, "sensor": 100, "token": 1}[kind],
         hop_length=HOP_LENGTH if is_audio else 1,
         window_length=HOP_LENGTH if is_audio else 1,
         channels=[Channel(name, "1") for name in names],
         labels=labels,
         background="_background_" if is_audio else None,
-        task="tag",
-        detector={label: Trigger(0.5, 0.3, 0.05, 0.1) for label in labels if label != "_background_"},
+        task=task,
+        detector={}
+        if task == "classify"
+        else {label: Trigger(0.5, 0.3, 0.05, 0.1) for label in labels if label != "_background_"},
         latency_s=0.02,
         recipe="",
         data=[],
         metrics={},
         made=Made("2026-11-01T00:00:00Z", {"onnx": onnx.__version__}, 0),
-        proof=Proof(1, 16, 0.5, posteriors.tolist()),
+        proof=Proof(1, 16, 0.5, []),
+        tokens=TOKENS if kind == "token" else UNSET,
+        utterance=Utterance(0.2, -30.0) if task == "classify" else UNSET,
     )
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    feeds = {"frames": proof_frames(card, 1, 0.5, 16), "state.hidden": np.zeros((1, HIDDEN), np.float32)}
+    posteriors = session.run(["posteriors"], feeds)[0][0]
+    return replace(card, proof=Proof(1, 16, 0.5, posteriors.tolist()))
 
 
 def with_card(model: onnx.ModelProto, text: str) -> bytes:
@@ -89,13 +115,17 @@ def with_card(model: onnx.ModelProto, text: str) -> bytes:
     return content
 
 
-def write_tiny(path: Path, kind: Kind, seed: int = 0) -> Path:
+def write_tiny(path: Path, kind: Kind, task: str = "tag", seed: int = 0) -> Path:
     """A tiny model file of `kind` at `path`."""
-    is_audio = kind == "audio"
-    width = HOP_LENGTH if is_audio else len(SENSOR_CHANNELS)
-    model = tiny_graph(width, len(AUDIO_LABELS if is_audio else SENSOR_LABELS), seed)
-    path.write_bytes(with_card(model, write_card(tiny_card(model, kind))))
+    model = tiny_graph(WIDTHS[kind], len(LABELS[kind]), seed)
+    path.write_bytes(with_card(model, write_card(tiny_card(model, kind, task))))
     return path
+
+
+def _frames(width: int) -> onnx.ValueInfoProto:
+    if width:
+        return _value("frames", "streams", "frames", width)
+    return helper.make_tensor_value_info("frames", TensorProto.INT64, ("streams", "frames"))
 
 
 def _value(name: str, *shape: str | int) -> onnx.ValueInfoProto:

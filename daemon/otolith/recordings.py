@@ -1,15 +1,18 @@
 """Sound and sensor files of any common format, as arrays.
 
 Sound is read by libsndfile (wav, flac, ogg, mp3, ...), mixed to mono, and resampled by soxr when another rate is
-asked for. Sensor recordings are CSV or Parquet: a `t` column (seconds) or `timestamp` (milliseconds), a column a
-channel, and an optional `label` column.
+asked for. Sensor recordings are CSV (`.csv.gz` too) or Parquet: a `t` column (seconds) or `timestamp` (milliseconds, or
+dates as `date` has them: `2016-07-01 00:00:00`), a column a channel, and an optional `label` column. Text is UTF-8,
+line by line.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,10 +24,10 @@ from otolith.errors import RecordingError
 
 Floats = NDArray[np.float32]
 
-TIME_COLUMNS = {"t": 1.0, "timestamp": 1e-3}  # name -> seconds a unit
+TIME_COLUMNS = {"t": 1.0, "timestamp": 1e-3, "date": 1.0}  # name -> seconds a unit, where they are numbers
 LABEL_COLUMN = "label"
 MAX_CHANNELS = 64
-SENSOR_SUFFIXES = (".csv", ".parquet")
+SENSOR_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64")
 
 
@@ -127,17 +130,18 @@ def read_sensor(path: str | Path) -> SensorRecording:
     _require_file(path)
     if path.suffix.lower() == ".parquet":
         columns = _parquet_columns(path)
-    elif path.suffix.lower() == ".csv":
+    elif is_sensor_file(path):
         columns = _csv_columns(path)
     else:
-        raise RecordingError(f"{path}: a sensor recording ends in {' or '.join(SENSOR_SUFFIXES)}; convert it to CSV")
+        raise RecordingError(f"{path}: a sensor recording ends in .csv, .csv.gz or .parquet; convert it to CSV")
     time_name = next((name for name in TIME_COLUMNS if name in columns), None)
     if time_name is None:
         raise RecordingError(
-            f"{path}: has no time column (found {', '.join(columns) or 'nothing'}); add t (seconds) or timestamp (ms)"
+            f"{path}: has no time column (found {', '.join(columns) or 'nothing'}); add t (seconds), timestamp (ms) "
+            "or date"
         )
     labels = columns.pop(LABEL_COLUMN, None)
-    time_s = _numbers(path, time_name, columns.pop(time_name)) * TIME_COLUMNS[time_name]
+    time_s = _seconds(path, time_name, columns.pop(time_name))
     if not len(time_s):
         raise RecordingError(f"{path}: holds no rows; record it again or leave it out")
     if not columns:
@@ -158,13 +162,43 @@ def read_sensor(path: str | Path) -> SensorRecording:
     )
 
 
+def is_sensor_file(path: Path) -> bool:
+    """Whether a file's name is that of a sensor recording."""
+    return path.name.lower().endswith(SENSOR_SUFFIXES)
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, without their ends. Raises `RecordingError` on what is no UTF-8 text."""
+    _require_file(path)
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            for line in file:
+                number += 1
+                yield line.rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise RecordingError(
+            f"{path}: line {number + 1} or one soon behind it is not UTF-8; convert the file"
+        ) from None
+
+
+def read_text(path: Path) -> str:
+    """All of a text file. Raises `RecordingError` on what is no UTF-8 text."""
+    _require_file(path)
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise RecordingError(f"{path}: is not UTF-8; convert the file") from None
+
+
 def _csv_columns(path: Path) -> dict[str, Sequence[Any]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        opened = gzip.open if path.suffix.lower() == ".gz" else open
+        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             names = [name.strip() for name in next(reader, [])]
             rows = [row for row in reader if row]
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError) as error:
         raise RecordingError(f"{path}: is not CSV text ({error}); export it as UTF-8 CSV") from None
     if not names:
         raise RecordingError(f"{path}: is empty; a sensor recording needs a header and rows")
@@ -192,6 +226,23 @@ def _parquet_columns(path: Path) -> dict[str, Sequence[Any]]:
     return {
         name: table[name].to_pylist() if name == LABEL_COLUMN else table[name].to_numpy() for name in table.column_names
     }
+
+
+def _seconds(path: Path, name: str, column: Sequence[Any]) -> NDArray[np.float64]:
+    """A time column in seconds: numbers in its unit, or dates (UTC where they do not say)."""
+    if not len(column) or _is_number(column[0]):
+        return _numbers(path, name, column) * TIME_COLUMNS[name]
+    moments = np.empty(len(column))
+    for row, text in enumerate(column):
+        try:
+            moment = text if isinstance(text, datetime) else datetime.fromisoformat(str(text).strip())
+        except ValueError:
+            raise RecordingError(
+                f"{path}: row {row + 1}, column {name}: {text!r} is neither a number nor a date; "
+                "write 2016-07-01 00:00:00"
+            ) from None
+        moments[row] = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return moments
 
 
 def _numbers(path: Path, name: str, column: Sequence[Any]) -> NDArray[np.float64]:

@@ -223,8 +223,8 @@ def triggers_for(stream: Listening, card: Card, where: str) -> dict[str, Trigger
     """The card's triggers with the stream's changes. Raises `SettingsError`."""
     triggers = {}
     for label, change in stream.detector.items():
-        if label not in card.labels:
-            known = ", ".join(card.labels)
+        if label not in card.judged:
+            known = ", ".join(card.judged) or "none"
             raise SettingsError(f"{where}: detector.{label}: the model has no such label; it has {known}")
         fields = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not None}
         base = card.detector.get(label)

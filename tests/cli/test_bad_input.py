@@ -126,7 +126,11 @@ def test_a_sensor_model_refuses_rows_of_another_rate(tmp_path: Path, tiny_sensor
 
 def test_a_sound_file_for_a_sensor_model_is_told_apart(tmp_path: Path, tiny_sensor_file: Path) -> None:
     soundfile.write(tmp_path / "clip.wav", np.zeros(800), 8000)
-    told(*run_otolith("infer", tiny_sensor_file, tmp_path / "clip.wav"), expected=1, why="ends in .csv or .parquet")
+    told(
+        *run_otolith("infer", tiny_sensor_file, tmp_path / "clip.wav"),
+        expected=1,
+        why="ends in .csv, .csv.gz or .parquet",
+    )
 
 
 def test_a_sensor_model_refuses_a_microphone(tiny_sensor_file: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from otolith.inference.engine import Engine, Seat
 from otolith.inference.events import Detection, Event, Gap, Posteriors
+from otolith.inference.framing import NOT_FINITE
 from otolith.inference.model import Model
-from otolith.inference.stream import END, NOT_FINITE, Stream
+from otolith.inference.stream import END, Stream
 from tests.tiny import HOP_LENGTH
 
 

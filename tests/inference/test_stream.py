@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from otolith.inference.events import Detection, Gap, Posteriors
+from otolith.inference.framing import NOT_FINITE
 from otolith.inference.model import Model
-from otolith.inference.stream import NOT_FINITE, Stream
+from otolith.inference.stream import Stream
 from tests.tiny import HOP_LENGTH
 
 

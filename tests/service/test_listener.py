@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,10 +13,12 @@ from hypothesis import strategies as st
 from otolith.errors import SettingsError
 from otolith.inference.model import Model
 from otolith.inference.stream import Stream
+from otolith.inference.utterance import ENDED
 from otolith.service.listener import Listener, check_rate
 from otolith.sources.source import Block
-from otolith.wire.messages import GapMessage, Message, PosteriorsMessage
+from otolith.wire.messages import DetectionMessage, GapMessage, Message, PosteriorsMessage, kind_of
 from otolith.wire.scribe import Scribe
+from tests.tiny import write_tiny
 
 SECOND_NS = 10**9
 
@@ -110,3 +115,34 @@ def test_a_rate_that_cannot_serve_is_refused(tiny_audio: Model, tiny_sensor: Mod
     check_rate(tiny_sensor.card, 104.3, True, "here")
     with pytest.raises(SettingsError, match="source gives 50 Hz"):
         check_rate(tiny_sensor.card, 50, True, "here")
+
+
+def test_a_line_of_text_ends_with_a_verdict_and_a_fresh_start(tmp_path: Path) -> None:
+    model = Model.open(write_tiny(tmp_path / "sentences.onnx", "token", "classify"))
+    ids = [np.array(line, np.int64) for line in ([1, 2, 4], [], [3, 4])]
+    messages = listen(model, 1, [Block(line, (n + 1) * SECOND_NS, ends=True) for n, line in enumerate(ids)])
+    kinds = [m.phase if isinstance(m, DetectionMessage) else kind_of(m) for m in messages]
+    assert kinds == ["posteriors", "start", "end", "gap"] * 2
+    told = [m for m in messages if isinstance(m, DetectionMessage)]
+    assert [(m.id, m.position, m.time_ns // SECOND_NS) for m in told] == [(0, 3, 1), (0, 3, 1), (1, 2, 3), (1, 2, 3)]
+    gaps = [m for m in messages if isinstance(m, GapMessage)]
+    assert {(gap.lost, gap.reason) for gap in gaps} == {(0, ENDED)}
+
+
+@given(cuts=st.sets(st.integers(1, 31999), max_size=12), rate=st.sampled_from([16000, 8000]))
+@settings(max_examples=20, deadline=None)
+def test_silence_ends_utterances_of_sound_however_it_is_cut(spoken: Model, cuts: set[int], rate: int) -> None:
+    quiet, loud = noise(8000) // 4000, noise(8000, 1)
+    sound = np.concatenate((quiet, loud, quiet, loud))  # half a second each, or one
+    blocks = [Block(sound[a:b], b) for a, b in pairwise([0, *sorted(cuts), len(sound)])]
+    messages = listen(spoken, rate, blocks)
+    gaps = [m for m in messages if isinstance(m, GapMessage) and m.reason == ENDED]
+    assert len(gaps) == 1
+    assert gaps[0].position / 16000 == pytest.approx(16000 / rate + 0.2, abs=0.03)  # the card's silence_s behind it
+    assert sum(m.lost for m in gaps) == 0
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A tiny model that classifies utterances of sound."""
+    return Model.open(write_tiny(tmp_path_factory.mktemp("models") / "spoken.onnx", "audio", "classify"))

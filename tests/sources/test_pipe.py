@@ -98,3 +98,18 @@ def test_a_silent_pipe_can_be_stopped(tiny_audio: Model) -> None:
     assert time.monotonic() - started < 1
     os.close(read_end)
     os.close(write_end)
+
+
+def test_a_line_of_text_is_a_block_of_tokens_and_an_utterance(tiny_token: Model) -> None:
+    blocks = piped([b"A good fi", b"lm\n\nbad", b" \xff film"], tiny_token)
+    assert [(block.samples.tolist(), block.ends) for block in blocks] == [
+        ([1, 2, 4], True),
+        ([], True),
+        ([3, 0, 4], True),
+    ]
+    assert all(block.samples.dtype == np.int64 for block in blocks)
+
+
+def test_a_line_of_text_without_an_end_is_refused(tiny_token: Model) -> None:
+    with pytest.raises(SourceError, match="a line is over 65536 bytes"):
+        piped([b"good " * 30_000], tiny_token)

@@ -1,6 +1,7 @@
 """The sets that the recipes name, laid out as they expect them, each a slice of real recordings.
 
 UCI HAR's licence lets no slice of it stand here: its recipe gets windows of the same kind of sensor, from SP-SW-HAR.
+Nor does that of the review sentences: its recipe gets sentences made up.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import soundfile
 
 from otolith_training.data.datasets import Run, read_runs
-from tests.training.small import DATA
+from tests.training.small import DATA, write_sentences, write_verse
 
 CHANNELS = ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
 WINDOW = 128  # rows
@@ -30,6 +31,9 @@ def lay_out(folder: Path) -> Path:
     runs = read_runs(DATA / "motion", CHANNELS, 100.0)
     _sp_sw_har(folder / "sp_sw_har", runs)
     _uci_har(folder / "uci_har", runs)
+    write_sentences(folder).joinpath("sentences").rename(folder / "rt_polarity")
+    (folder / "text").mkdir()
+    write_verse(folder / "text")
     return folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from otolith_training.network.network import Network
@@ -88,6 +89,106 @@ epochs = 1
 steps_per_epoch = 3
 chunk_frames = 50
 """
+
+
+SENTENCES = """
+name = "small-sentences"
+task = "classify"
+
+[data]
+kind = "token"
+path = "sentences"
+name = "sentences made up"
+licence = "none"
+attribution = "nobody"
+labels = ["neg", "pos"]
+
+[frontend]
+type = "tokens"
+width = 6
+minimum_count = 1
+dropout = 0.2
+
+[network]
+layers = 1
+hidden = 4
+pool = ["last", "mean", "max"]
+dropout = 0.2
+
+[streams]
+type = "utterances"
+
+[training]
+batch = 8
+epochs = 4
+steps_per_epoch = 20
+chunk_frames = 12
+learning_rate = 0.03
+"""
+
+LANGUAGE = """
+name = "small-language"
+task = "forecast"
+
+[data]
+kind = "token"
+path = "verse.txt"
+name = "a verse made up"
+licence = "none"
+attribution = "nobody"
+
+[frontend]
+type = "tokens"
+cut = "characters"
+width = 6
+minimum_count = 1
+begin = "chance"
+unknown_share = 0.0
+
+[network]
+layers = 1
+hidden = 8
+
+[streams]
+type = "text"
+
+[training]
+batch = 8
+epochs = 2
+steps_per_epoch = 10
+chunk_frames = 20
+learning_rate = 0.02
+label_smoothing = 0.0
+"""
+
+
+def write_sentences(folder: Path, count: int = 60) -> Path:
+    """Sentences for the film and against it, of a few words each; the folder that they lie in."""
+    random = np.random.default_rng(0)
+    subjects, verbs = ["the film", "this plot", "it", "her voice", "the end of it"], ["is", "was", "seems"]
+    words = {"neg": ["dull", "bad", "slow", "flat"], "pos": ["good", "bright", "warm", "fresh"]}
+    (folder / "sentences").mkdir()
+    for label, adjectives in words.items():
+        lines = [
+            " ".join(random.choice(part) for part in (subjects, verbs, ["so", "very", "quite", "a little"], adjectives))
+            + f" {number}"
+            for number in range(count)
+        ]
+        (folder / "sentences" / f"{label}.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def write_verse(folder: Path) -> Path:
+    """A verse that goes on and on; the folder that it lies in."""
+    (folder / "verse.txt").write_text("row row row your boat\ngently down the stream\n" * 40)
+    return folder
+
+
+def sentence_recipe(**changes: str) -> Recipe:
+    """The recipe of sentences with a vocabulary, and with the value of each named setting replaced."""
+    words = 'vocabulary = ["<unknown>", "the", "film", "is", "good", "bad"]\nwidth = 6'
+    text = SENTENCES.replace("width = 6", words)
+    return parse_recipe(changed(text, changes), "small.toml")
 
 
 def sound_recipe(**changes: str) -> Recipe:

@@ -17,12 +17,10 @@ from tests.training.test_recipe import RECIPES
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_only_what_is_named_is_another(path: Path) -> None:
     before, text = read_recipe(path)
-    recipe, changed = with_settings(
-        text, path.name, {"network": {"cell": "lstm"}, "training": {"epochs": 7, "seed": 3}}
-    )
+    recipe, changed = with_settings(text, path.name, {"network": {"cell": "lstm"}, "training": {"batch": 7, "seed": 3}})
     assert parse_recipe(changed, path.name) == recipe
     assert recipe.network == msgspec.structs.replace(before.network, cell="lstm")
-    assert recipe.training == msgspec.structs.replace(before.training, epochs=7, seed=3)
+    assert recipe.training == msgspec.structs.replace(before.training, batch=7, seed=3)
     put_back = msgspec.structs.replace(recipe, network=before.network, training=before.training)
     assert put_back == before
     assert [line for line in text.splitlines() if line.startswith("#")] == [

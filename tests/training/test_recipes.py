@@ -11,6 +11,7 @@ from rich.console import Console
 
 from otolith_training import course
 from otolith_training.data.material import list_items
+from otolith_training.data.texts import with_vocabulary
 from otolith_training.fit import fit
 from otolith_training.network.cards import make_card
 from otolith_training.network.export import export
@@ -34,6 +35,7 @@ def test_every_recipe_that_ships_trains_on_a_slice_of_real_data(
     monkeypatch.setattr(course, "REHEARSAL_S", 4.0)
     recipe, text = with_settings(path.read_text("utf-8"), path.name, FEW)
     items = list_items(recipe, slices)
+    recipe = with_vocabulary(recipe, items)
     fitted = fit(recipe, text, items, slices, tmp_path / "runs", Console(file=StringIO()))
     assert math.isfinite(fitted.history[0]["loss"])
     assert fitted.history[0]["step"] == 3

@@ -31,7 +31,7 @@ from otolith_training.network.export import export
 from otolith_training.network.network import Network, make_network
 from otolith_training.recipe import CellName, Recipe
 from otolith_training.recipe_edit import Setting, with_settings
-from otolith_training.recipe_file import read_recipe
+from otolith_training.recipe_file import read_recipe, require_task
 from otolith_training.train import examples_of
 
 FIGURES = "cells.json"
@@ -95,6 +95,7 @@ def compare_cells(
     recipe, text = read_recipe(recipe_path)
     variants = list_variants(cells, recipe.network.cell if bidirectional else None)
     recipe, text = with_settings(text, str(recipe_path), {"training": budget.settings})
+    require_task(recipe, "otolith compare", "tag")
     items = list_items(recipe, data)
     console.print(f"reading {data / recipe.data.path}", markup=False, soft_wrap=True)
     course = make_course(recipe, text, items, data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -16,13 +17,20 @@ from otolith_training.data.material import Items, RowSet, SoundSet, describe_set
 from otolith_training.data.prefetch import Composer
 from otolith_training.data.stitcher import RunStitcher
 from otolith_training.data.targets import Targets
+from otolith_training.data.vectors import begin_vectors
+from otolith_training.forecasting import SeriesCourse
 from otolith_training.measure.rehearse import ClipRehearsal, Rehearsal, RowRehearsal
 from otolith_training.network.cards import make_card
-from otolith_training.recipe import Clips, Mfcc, Recipe, Rows, Runs
+from otolith_training.network.network import Network
+from otolith_training.passages import PassageCourse
+from otolith_training.recipe import Clips, Mfcc, Recipe, Rows, Runs, Spans, Text, Tokens, Utterances
+from otolith_training.utterances import UtteranceCourse
 
 REHEARSAL_STREAMS = 16
 REHEARSAL_S = 60.0
 REHEARSAL_SEED = 7  # the development streams are the same whatever the training's seed
+
+Streams = Callable[[int], Composer]
 
 
 @dataclass(slots=True)
@@ -34,34 +42,50 @@ class Course:
     in one epoch would see much of the next.)
     """
 
-    streams: Callable[[int], Composer]  # of an epoch; epoch 0's are for the scaling
+    streams: Streams  # of an epoch; epoch 0's are for the scaling
     rehearsal: Rehearsal
     sets: list[DataSet]
+    prepare: Callable[[Network], None] | None = None  # what is set before the first step; None: the scaling alone
 
 
 def make_course(recipe: Recipe, text: str, items: Items, data: Path) -> Course:
     """Read the data and make the training streams and the rehearsal. Raises `OtolithError`."""
-    training, labels = recipe.training, recipe.all_labels
-    if isinstance(recipe.frontend, Rows):
-        runs = [item for item in items if isinstance(item, Run)]
-        rows = load_rows(recipe, runs, "train")
-        rehearsal = RowRehearsal(load_rows(recipe, runs, "dev"), labels)
-        return Course(
-            lambda epoch: _stitcher(recipe, rows, (training.seed, epoch)), rehearsal, describe_sets(recipe, runs, data)
-        )
-    settings = recipe.streams
-    assert isinstance(settings, Clips)  # noqa: S101 - the recipe was checked for it
-    clips = [item for item in items if isinstance(item, Clip)]
-    assert isinstance(recipe.frontend, Mfcc)  # noqa: S101
+    match recipe.streams:
+        case Clips():
+            streams, rehearsal = _of_clips(recipe, recipe.streams, text, items, data)
+        case Runs():
+            streams, rehearsal = _of_runs(recipe, items)
+        case Utterances():
+            utterances = UtteranceCourse(recipe, items, data)
+            streams, rehearsal = utterances.streams, utterances.rehearsal
+        case Text():
+            passages = PassageCourse(recipe, items)
+            streams, rehearsal = passages.streams, passages.rehearsal
+        case Spans():
+            series = SeriesCourse(recipe, items)
+            return Course(series.streams, series.rehearsal, describe_sets(recipe, items, data), series.prepare)
+    prepare = partial(begin_vectors, items=items) if isinstance(recipe.frontend, Tokens) else None
+    return Course(streams, rehearsal, describe_sets(recipe, items, data), prepare)
+
+
+def _of_clips(recipe: Recipe, settings: Clips, text: str, items: Items, data: Path) -> tuple[Streams, Rehearsal]:
+    training, clips = recipe.training, [item for item in items if isinstance(item, Clip)]
+    assert isinstance(recipe.frontend, Mfcc)  # noqa: S101 - the recipe was checked for it
     augment = make_augmentation(settings.augmentations, recipe.frontend.sample_rate, data)
     sound = load_sound(recipe, clips, data, "train")
-    return Course(
+    return (
         lambda epoch: clip_composer(
             recipe, sound, settings, training.batch, training.chunk_frames, (training.seed, epoch), augment
         ),
         _rehearse_clips(recipe, text, load_sound(recipe, clips, data, "dev")),
-        describe_sets(recipe, clips, data),
     )
+
+
+def _of_runs(recipe: Recipe, items: Items) -> tuple[Streams, Rehearsal]:
+    runs = [item for item in items if isinstance(item, Run)]
+    rows = load_rows(recipe, runs, "train")
+    rehearsal = RowRehearsal(load_rows(recipe, runs, "dev"), recipe.all_labels)
+    return lambda epoch: _stitcher(recipe, rows, (recipe.training.seed, epoch)), rehearsal
 
 
 def _stitcher(recipe: Recipe, rows: RowSet, seed: Seed) -> RunStitcher:

@@ -21,12 +21,13 @@ from otolith.inference.card import DataSet
 from otolith.inference.model import Model
 from otolith_training.data.folds import Fold, count_groups, fold_of, make_folds
 from otolith_training.data.material import Items, describe_sets, list_items
+from otolith_training.data.texts import with_vocabulary
 from otolith_training.fit import fit
 from otolith_training.measure.decisions import Decisions, concatenate, decide_all, figures_of
 from otolith_training.measure.long_tables import print_evaluation
 from otolith_training.network.export import refuse_look_ahead
 from otolith_training.recipe import Recipe, with_seed
-from otolith_training.recipe_file import read_recipe
+from otolith_training.recipe_file import read_recipe, require_task
 from otolith_training.train import finish
 
 FIGURES = "crossvalidation.json"
@@ -65,6 +66,7 @@ def crossvalidate(
     recipe, text = read_recipe(recipe_path)
     recipe = with_seed(recipe, seed)
     refuse_look_ahead(recipe.network, str(recipe_path))
+    require_task(recipe, "otolith crossvalidate", "tag", "classify")
     items = list_items(recipe, data)
     drawn = make_folds(items, count_groups(items) if leave_one_out else folds or FOLDS)
     out = out or Path(f"{recipe.name}-folds")
@@ -107,10 +109,11 @@ def train_fold(study: Study, fold: Fold, console: Console) -> tuple[Model, Path,
         console.print(f"{path}: is there already, from the same recipe, seed and data", markup=False, soft_wrap=True)
         return model, path, False
     items = fold.assign(study.items)
-    fitted = fit(study.recipe, study.text, items, study.data, path.with_suffix(".runs"), console)
+    recipe = with_vocabulary(study.recipe, items)
+    fitted = fit(recipe, study.text, items, study.data, path.with_suffix(".runs"), console)
     if fitted.interrupted:
         raise OtolithError(f"interrupted in fold {fold.number} of {fold.of}; the same command goes on with that fold")
-    model = finish(study.recipe, study.text, items, study.data, path, fitted, console, {"fold": asdict(fold)})
+    model = finish(recipe, study.text, items, study.data, path, fitted, console, {"fold": asdict(fold)})
     return model, path, True
 
 

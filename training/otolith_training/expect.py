@@ -13,7 +13,7 @@ from otolith.inference.card import Trigger
 from otolith.inference.model import Model
 from otolith.inference.stream import Stream
 from otolith_training.course import clip_composer, living_streams
-from otolith_training.data.datasets import Clip, Run, Split
+from otolith_training.data.datasets import AnyItem, Clip, Run, Split
 from otolith_training.data.material import load_rows, load_sound
 from otolith_training.measure.choose import choose
 from otolith_training.measure.composed import compose_tracks
@@ -31,7 +31,7 @@ KEPT = (
     "delay_s",
 )  # fmt: skip
 
-Items = Sequence[Clip] | Sequence[Run]
+Items = Sequence[AnyItem]
 
 
 def choose_triggers(

@@ -21,13 +21,13 @@ from otolith.errors import OtolithError
 from otolith.inference.card import DataSet
 from otolith_training.course import Course, make_course
 from otolith_training.data.composer import Chunk
-from otolith_training.data.datasets import Clip, Run
+from otolith_training.data.datasets import AnyItem, Run
 from otolith_training.data.material import Items
 from otolith_training.data.prefetch import prefetched
 from otolith_training.learner import Learner, NotFiniteError, Step, pick_device
 from otolith_training.logbook import Identity, Logbook, Record
 from otolith_training.measure.rehearse import Metrics
-from otolith_training.network.frontend import fit_scaling
+from otolith_training.network.frontend import Frontend, fit_scaling
 from otolith_training.network.network import Network, make_network
 from otolith_training.recipe import Recipe, Rows
 
@@ -83,6 +83,9 @@ def fit(
     fitted = Fitted(copy.deepcopy(network), 0, {}, course.sets, interrupted=False)
     if kept is not None:
         _go_on(learner, fitted, kept)
+    elif recipe.forecast is not None:  # what was fitted in closed form is to be beaten
+        fitted.metrics = course.rehearsal(network)
+        console.print(f"before any step: {_told(fitted.metrics) or 'nothing is held out to measure on'}")
     setting = {"seed": recipe.training.seed, "data": {s.name: s.fingerprint for s in course.sets}}
     with closing(logbook):
         for difference in logbook.open(text, setting, fitted.history):
@@ -106,13 +109,20 @@ def identify(recipe: Recipe, items: Items, sets: list[DataSet]) -> Identity:
 
 
 def scale(network: Network, recipe: Recipe, chunks: list[Chunk]) -> None:
-    """Set the front end's scaling from training chunks."""
+    """Set the front end's scaling from training chunks; padding has no say in it."""
     frontend = network.frontend
-    device = network.device
-    frames = torch.from_numpy(np.concatenate([chunk.frames for chunk in chunks])).to(device)
-    raw, _ = frontend.raw(frames, frontend.fresh_state(len(frames)))
     scaling = recipe.frontend.scaling if isinstance(recipe.frontend, Rows) else "z-score"
-    fit_scaling(frontend, frontend.unscaled(raw).flatten(0, 1), scaling)
+    fit_scaling(frontend, torch.cat([_unscaled(frontend, chunk, network.device) for chunk in chunks]), scaling)
+
+
+def _unscaled(frontend: Frontend, chunk: Chunk, device: torch.device) -> torch.Tensor:
+    """A chunk's unscaled features `(n, features)`."""
+    raw, _ = frontend.raw(torch.from_numpy(chunk.frames).to(device), frontend.fresh_state(len(chunk.frames)))
+    features = frontend.unscaled(raw)
+    if chunk.lengths is None:
+        return features.flatten(0, 1)
+    own = torch.arange(features.shape[1])[None] < torch.from_numpy(chunk.lengths)[:, None]
+    return features[own.to(device)]
 
 
 def _find_logbook(runs: Path, identity: Identity, resume: bool, console: Console) -> Logbook:
@@ -127,9 +137,12 @@ def _find_logbook(runs: Path, identity: Identity, resume: bool, console: Console
 
 
 def _begin(network: Network, recipe: Recipe, course: Course, start: Start | None) -> Network:
-    """The network before the first step: its scaling set, and begun where `start` says."""
-    composer = course.streams(0)
-    scale(network, recipe, [composer.next() for _ in range(SCALING_CHUNKS)])
+    """The network before the first step: prepared as its course says, or scaled, and begun where `start` says."""
+    if course.prepare is not None:
+        course.prepare(network)
+    else:
+        composer = course.streams(0)
+        scale(network, recipe, [composer.next() for _ in range(SCALING_CHUNKS)])
     return network if start is None else start(network)
 
 
@@ -232,8 +245,8 @@ def _checkpoint(learner: Learner, fitted: Fitted) -> Record:
     }
 
 
-def _labels(item: Clip | Run) -> str:
-    return item.label if isinstance(item, Clip) else ""  # a run's are in its file, which has a fingerprint
+def _labels(item: AnyItem) -> str:
+    return "" if isinstance(item, Run) else item.label  # a run's are in its file, which has a fingerprint
 
 
 def _digest(told: bytes) -> str:

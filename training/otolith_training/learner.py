@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from otolith_training.data.composer import Chunk
+from otolith_training.network.forecast_loss import forecast_loss, teacher_share
 from otolith_training.network.frontend import MfccFrontend
 from otolith_training.network.loss import distort, tag_loss, warp_bands
 from otolith_training.network.network import Network, begin_afresh, detach
@@ -90,8 +91,16 @@ class Learner:
             if chunk.colour_db is not None and isinstance(recipe.streams, Clips):
                 colour = torch.from_numpy(chunk.colour_db).to(device)
                 raw = distort(raw, colour, network.frontend.neutral(), recipe.streams)
-            features = network.frontend.scaled(raw)
-        logits, rest = network.logits(features, state)
+        features = network.frontend.scaled(raw)  # of tokens this is where their vectors learn
+        if recipe.forecast is not None:
+            done = self.steps / self._schedules[0].total_steps
+            loss, rest = forecast_loss(network, features, state, chunk, teacher_share(recipe.forecast, done))
+            if not math.isfinite(float(loss.detach())):
+                raise NotFiniteError(f"the loss is {float(loss.detach())}", [])
+            self._state = detach({**following, **rest})
+            return loss
+        is_padded = network.settings.bidirectional and chunk.lengths is not None  # else padding is never looked at
+        logits, rest = network.logits(features, state, torch.from_numpy(chunk.lengths) if is_padded else None)
         loss = tag_loss(logits, torch.from_numpy(chunk.allowed).to(device), recipe.training.label_smoothing)
         if not math.isfinite(float(loss.detach())):
             finite = torch.isfinite(torch.log_softmax(logits.detach(), dim=-1)).flatten(1).all(dim=1)

@@ -77,7 +77,7 @@ def one_cycle(optimizer: torch.optim.Optimizer, training: Training) -> torch.opt
     return torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         training.learning_rate,
-        total_steps=training.epochs * training.steps_per_epoch,
+        total_steps=max(1, training.epochs * training.steps_per_epoch),  # some paths are fitted, not learned
         pct_start=training.warm_up,
         cycle_momentum="betas" in optimizer.defaults,
     )

@@ -9,10 +9,15 @@ from typing import Literal
 
 import msgspec
 
-from otolith.inference.card import Channel, Trigger
+from otolith.inference.card import ANOMALY, Channel, Cut, Trigger
 
 CellName = Literal["gru", "lstm", "rnn"]
-Task = Literal["tag"]  # a label for every frame
+Task = Literal[
+    "tag",  # a label for every frame
+    "classify",  # one for a whole utterance: a clip, a run, a line of text
+    "forecast",  # what comes next: the rows behind each, or the next token
+]
+Pool = Literal["last", "mean", "max"]
 
 DEFAULT_CLIP_NORM = 1.0
 
@@ -37,12 +42,12 @@ class Backgrounds(Section, frozen=True):
 class Data(Section, frozen=True):
     """What is learned from."""
 
-    kind: Literal["audio", "sensor"]
+    kind: Literal["audio", "sensor", "token"]
     path: str  # relative to the data folder (`--data`)
     name: str
     licence: str
     attribution: str
-    labels: list[str]  # in the order of the model's posteriors
+    labels: list[str] = []  # in the order of the model's posteriors; none where rows or tokens are forecast
     unknown: str | None = None  # the label of what is of the kind but none of the labels (a word we do not know)
     background: str | None = None  # the label that means nothing happens
     files: list[str] = []  # glob patterns of the files to use; empty: all that can be read
@@ -51,6 +56,7 @@ class Data(Section, frozen=True):
     dev: list[str] = []  # groups to hold out for choosing; empty: the manifest's split, or a hash (datasets.py)
     test: list[str] = []  # groups to hold out for the last look
     backgrounds: list[Backgrounds] = []
+    rows: dict[Literal["train", "dev", "test"], tuple[int, int]] = {}  # forecasts: from which row to which, per split
 
 
 class Mfcc(Section, frozen=True, tag_field="type", tag="mfcc"):
@@ -73,7 +79,22 @@ class Rows(Section, frozen=True, tag_field="type", tag="sensor"):
     scaling: Literal["z-score", "min-max"] = "z-score"  # mean 0 and deviation 1, or lowest -1 and highest 1
 
 
-Frontend = Mfcc | Rows
+class Tokens(Section, frozen=True, tag_field="type", tag="tokens"):
+    """Text or codes, token by token, each as a vector that is learned with the rest."""
+
+    cut: Cut = "words"  # what a token is: words by white space, characters, or lines (a code each)
+    lower: bool = False  # upper case is read as lower
+    width: int = 64  # of a token's vector
+    vocabulary: list[str] = []  # the tokens that are known; empty: those of the training texts
+    minimum_count: int = 2  # how often a token must stand in those to be known; others are the unknown one
+    largest: int = 20_000  # how many are known at most, the commonest
+    begin: Literal["company", "chance"] = "company"  # vectors begin as what tokens stand beside (vectors.py), or drawn
+    dropout: float = 0.0  # share of the vectors' values left out while training, the same all through a stream
+    unknown_share: float = 0.1  # share of tokens that are taken for the unknown one while training
+    sample_rate: float = 1.0  # tokens a second: what time is counted by in recordings, which have no clock
+
+
+Frontend = Mfcc | Rows | Tokens
 
 
 class Convolution(Section, frozen=True):
@@ -90,8 +111,10 @@ class Network(Section, frozen=True):
     hidden: int  # units of each, and of each direction
     cell: CellName = "gru"  # lstm: a memory beside its output, for what is long ago; rnn: plain tanh, soon forgets
     bidirectional: bool = False  # reads backwards too: an upper bound or a teacher, which no live stream can step
-    dropout: float = 0.0  # share of each layer's input left out while training
+    dropout: float = 0.0  # share of each layer's input left out while training (of token vectors, as `frontend` says)
     convolution: Convolution | None = None
+    pool: tuple[Pool, ...] = ("last",)  # of `classify`: what a label is told from, side by side: the last frame's
+    # outputs, their mean so far, or their maximum so far (a smooth one)
 
 
 class Clips(Section, frozen=True, tag_field="type", tag="clips"):
@@ -134,11 +157,62 @@ class Runs(Section, frozen=True, tag_field="type", tag="runs"):
     start_on_run: float = 0.7  # share of fresh starts at a run's first row; the rest begin anywhere in it
 
 
+class Spans(Section, frozen=True, tag_field="type", tag="spans"):
+    """Streams of unlabelled rows that begin anywhere in the series (spans.py), to forecast."""
+
+
+class Forecast(Section, frozen=True):
+    """What is forecast behind each row: a linear path over the look-back, and a decoder upon it."""
+
+    horizon: int  # rows ahead
+    look_back: int = 48  # rows that the linear path sees
+    anchor: Literal["last", "mean"] = "last"  # it maps how the rows differ from the last one, or from the mean
+    ridge: float = 100.0  # its penalty: how firmly it is held to the anchor, and each channel's map to the common one
+    hidden: int = 16  # units of the decoder
+    stride: int = 1  # rows that each of its steps tells at once: with more, a step of the whole model costs less
+    teacher_forcing: tuple[float, float] = (1.0, 0.0)  # share of true rows fed to the decoder, at first and at last
+    season_rows: int = 0  # rows of a season, for the seasonal naive forecast to be measured against; 0: none
+
+
+class Anomaly(Section, frozen=True):
+    """When a live row differs from its forecast: how it is judged (the daemon's `Watch`), and when that starts."""
+
+    lead: int = 1  # rows ahead that a row was forecast from
+    smoothing_rows: float = 10.0  # errors are averaged over about as many rows: one noisy row is no anomaly
+    memory_rows: float = 2000.0  # ... and held against those of as many: what has become usual ceases to alarm
+    warm_up_rows: int = 100  # errors seen before any is judged
+    threshold: float = 0.4  # score at which an anomaly starts: one row in 10 to the power of ten times this
+    release: float = 0.2  # ... and below which it ends
+    refractory_s: float = 0.0  # rest after an end
+
+
+class Utterances(Section, frozen=True, tag_field="type", tag="utterances"):
+    """Whole clips, runs or lines, each from a fresh start, a batch of them at a time (utterances.py): for `classify`.
+
+    `chunk_frames` is the longest that is learned from: of a longer one its last frames.
+    """
+
+    known_after: float = 1.0  # share of an utterance after which its label must be known; 1: at its last frame
+    silence_s: float = 0.0  # how much silence ends an utterance of sound in the daemon; 0: only the source's end does
+    silence_dbfs: float = -40.0  # what is silent: no sample above this
+    speed: tuple[float, float] = (1.0, 1.0)  # how much faster a clip or run is played
+    clip_gain_db: float = 0.0  # deviation of a clip's gain
+    snr_db: tuple[float, float] = (60.0, 60.0)  # a clip's loudness above the background's that is laid under it
+    lead_s: float = 0.0  # longest background before a clip
+    jitter: float = 0.0  # noise on every value of a run, in deviations of its channel
+
+
+class Text(Section, frozen=True, tag_field="type", tag="text"):
+    """Text as endless streams, from which the next token is learned (passages.py): for `forecast` of tokens."""
+
+    start_on_line: float = 0.5  # share of fresh starts that begin with a line; the rest begin anywhere
+
+
 class Training(Section, frozen=True):
     """How the network is fitted: a one-cycle schedule, truncated back-propagation through time."""
 
     batch: int  # streams learned from at once
-    epochs: int
+    epochs: int  # 0: a forecast is what is fitted in closed form, its linear path alone
     steps_per_epoch: int  # streams are endless, so an epoch is as long as one says
     chunk_frames: int  # how far back gradients reach; the state itself is carried on (detached)
     optimizer: Literal["adamw", "muon"] = "adamw"  # muon: in as many steps it learns more, each 5 to 15 % dearer
@@ -181,20 +255,33 @@ class Recipe(Section, frozen=True):
     data: Data
     frontend: Frontend
     network: Network
-    streams: Clips | Runs
+    streams: Clips | Runs | Utterances | Spans | Text
     training: Training
     detector: Detector = Detector()
+    forecast: Forecast | None = None  # where rows are forecast, and only there
+    anomaly: Anomaly | None = None  # for a forecast that watches for anomalies
     limits: str = ""  # what a user of the model should know it cannot do; stands on its card
 
     @property
+    def is_language(self) -> bool:
+        """Is it the next token that is learned?"""
+        return self.data.kind == "token" and self.task == "forecast"
+
+    @property
     def all_labels(self) -> list[str]:
-        """The model's labels: those of the data, then unknown, then background."""
+        """The model's labels: those of the data, then unknown, then background; all tokens, where one is forecast."""
+        if isinstance(self.frontend, Tokens) and self.is_language:
+            return self.frontend.vocabulary
         extra = [label for label in (self.data.unknown, self.data.background) if label is not None]
         return [*self.data.labels, *extra]
 
     @property
     def triggers(self) -> dict[str, Trigger]:
-        """A trigger for each label of the data."""
+        """A trigger for each label of the data, or for anomalies; none where a whole has one label, or nothing has."""
+        if self.anomaly is not None:
+            return {ANOMALY: Trigger(self.anomaly.threshold, self.anomaly.release, 0.0, self.anomaly.refractory_s)}
+        if self.task != "tag":
+            return {}
         d = self.detector
         default = Trigger(d.threshold, d.release, d.smoothing_s, d.refractory_s)
         return {label: d.labels.get(label, default) for label in self.data.labels}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -12,12 +12,15 @@ import msgspec
 
 from otolith.errors import SettingsError
 from otolith.inference.card import trigger_faults
+from otolith_training.forecast_faults import forecast_faults, row_faults
 from otolith_training.recipe import (
+    Anomaly,
     Backgrounds,
     Clips,
     Convolution,
     Data,
     Detector,
+    Forecast,
     Frontend,
     Mfcc,
     Network,
@@ -25,7 +28,12 @@ from otolith_training.recipe import (
     Rows,
     Runs,
     Section,
+    Spans,
+    Task,
+    Text,
+    Tokens,
     Training,
+    Utterances,
 )
 
 
@@ -52,16 +60,26 @@ def parse_recipe(text: str, where: str) -> Recipe:
     return recipe
 
 
+def require_task(recipe: Recipe, what: str, *tasks: Task) -> None:
+    """Raise `SettingsError` of a recipe whose task is none of those that `what` can deal with."""
+    if recipe.task not in tasks:
+        raise SettingsError(
+            f"{recipe.name}: {what} is for task {' and '.join(tasks)}, and this is {recipe.task}; train it anew instead"
+        )
+
+
 _SECTIONS: dict[str, tuple[type[Section], ...]] = {
     "": (Recipe,),
     "data": (Data,),
     "data.backgrounds": (Backgrounds,),
-    "frontend": (Mfcc, Rows),
+    "frontend": (Mfcc, Rows, Tokens),
     "network": (Network,),
     "network.convolution": (Convolution,),
-    "streams": (Clips, Runs),
+    "streams": (Clips, Runs, Utterances, Spans, Text),
     "training": (Training,),
     "detector": (Detector,),
+    "forecast": (Forecast,),
+    "anomaly": (Anomaly,),
 }
 
 
@@ -99,8 +117,9 @@ def _faults(recipe: Recipe) -> list[str]:
     """What is wrong with a recipe whose types are right."""
     return [
         *_name_faults(recipe),
-        *_data_faults(recipe.data),
         *_kind_faults(recipe),
+        *forecast_faults(recipe),
+        *(_data_faults(recipe) if recipe.forecast is None else row_faults(recipe)),
         *_frontend_faults(recipe.frontend),
         *_number_faults(recipe),
         *_training_faults(recipe.training),
@@ -115,15 +134,18 @@ def _name_faults(recipe: Recipe) -> list[str]:
     return [f"name: {recipe.name!r}; use up to 64 letters, digits, dots, dashes and underscores"]
 
 
-def _data_faults(data: Data) -> list[str]:
-    faults = []
+def _data_faults(recipe: Recipe) -> list[str]:
+    data, faults = recipe.data, []
     extra = [label for label in (data.unknown, data.background) if label is not None]
     labels = [*data.labels, *extra]
     if len(set(labels)) != len(labels):
         faults.append("data.labels: a label stands twice; name each once (unknown and background by their own keys)")
     if not all(labels):
         faults.append("data.labels: an empty name; give every label one")
-    if len(labels) < 2:
+    if recipe.is_language:
+        if labels:
+            faults.append("data.labels: the next token is forecast, and the vocabulary is its labels; leave them out")
+    elif len(labels) < 2:
         faults.append(f"data.labels: {len(labels)} label in all; at least two are needed to tell anything apart")
     faults += [
         f"data.backgrounds: {b.name}: dev {b.dev:g} and test {b.test:g}; shares that leave some to train on must stand"
@@ -136,17 +158,44 @@ def _data_faults(data: Data) -> list[str]:
 
 
 def _kind_faults(recipe: Recipe) -> list[str]:
-    audio = recipe.data.kind == "audio"
+    kind, task = recipe.data.kind, recipe.task
+    audio = kind == "audio"
     faults = []
-    if audio != isinstance(recipe.frontend, Mfcc):
-        faults.append(f"frontend.type: does not fit data.kind {recipe.data.kind!r}; audio takes mfcc, sensor sensor")
-    if audio != isinstance(recipe.streams, Clips):
-        faults.append(f"streams.type: does not fit data.kind {recipe.data.kind!r}; audio takes clips, sensor runs")
+    frontends = _FRONTENDS[kind]
+    if not isinstance(recipe.frontend, frontends):
+        faults.append(f"frontend.type: does not fit data.kind {kind!r}; {kind} takes {_tags(frontends)}")
+    streams = _STREAMS.get((kind, task))
+    if streams is None:
+        told = ", ".join(of for takes, of in _STREAMS if takes == kind)
+        faults.append(f"task: {task!r} is not learned from data.kind {kind!r}; it takes {told}")
+    elif not isinstance(recipe.streams, streams):
+        faults.append(f"streams.type: does not fit data.kind {kind!r} and task {task!r}; that takes {_tags(streams)}")
+    if recipe.network.pool != ("last",) and task != "classify":
+        faults.append("network.pool: only a model that classifies pools; leave it out")
+    if not recipe.network.pool or len(set(recipe.network.pool)) != len(recipe.network.pool):
+        faults.append("network.pool: name one or more of last, mean and max, each once")
     if recipe.data.backgrounds and not audio:
-        faults.append("data.backgrounds: a sensor set has none; leave them out")
-    if audio and recipe.data.background is None:
+        faults.append("data.backgrounds: only sound has some; leave them out")
+    if audio and task == "tag" and recipe.data.background is None:
         faults.append("data.background: is missing; a stream of sound needs a label for what is no word")
     return faults
+
+
+_FRONTENDS: dict[str, tuple[type[Section], ...]] = {"audio": (Mfcc,), "sensor": (Rows,), "token": (Tokens,)}
+_STREAMS: dict[tuple[str, str], tuple[type[Section], ...]] = {
+    ("audio", "tag"): (Clips,),
+    ("audio", "classify"): (Utterances,),
+    ("sensor", "tag"): (Runs,),
+    ("sensor", "classify"): (Utterances,),
+    ("sensor", "forecast"): (Spans,),
+    ("token", "classify"): (Utterances,),
+    ("token", "forecast"): (Text,),
+}
+
+
+def _tags(sections: Sequence[type[Section]]) -> str:
+    """How sections are named in a recipe."""
+    return " or ".join(str(section.__struct_config__.tag) for section in sections)
 
 
 def _frontend_faults(frontend: Frontend) -> list[str]:
@@ -158,6 +207,8 @@ def _frontend_faults(frontend: Frontend) -> list[str]:
         if not names or len(set(names)) != len(names):
             return ["frontend.channels: must be named, each once"]
         return []
+    if isinstance(f, Tokens):
+        return _token_faults(f)
     faults = []
     if not 1 <= f.hop_length <= f.window_length <= 8192:
         faults.append(
@@ -174,6 +225,24 @@ def _frontend_faults(frontend: Frontend) -> list[str]:
     return faults
 
 
+def _token_faults(tokens: Tokens) -> list[str]:
+    wanted: list[tuple[str, float, float, float]] = [
+        ("width", tokens.width, 1, 4096),
+        ("minimum_count", tokens.minimum_count, 1, 1_000_000),
+        ("largest", tokens.largest, 2, 200_000),
+        ("dropout", tokens.dropout, 0, 0.9),
+        ("unknown_share", tokens.unknown_share, 0, 0.9),
+    ]
+    faults = [
+        f"frontend.{name}: {value:g}; between {low:g} and {high:g}"
+        for name, value, low, high in wanted
+        if not low <= value <= high
+    ]
+    if len(set(tokens.vocabulary)) != len(tokens.vocabulary):
+        faults.append("frontend.vocabulary: a token stands twice; name each once")
+    return faults
+
+
 def _training_faults(training: Training) -> list[str]:
     if training.clip_norm is None or training.clip_value is None:
         return []
@@ -187,7 +256,7 @@ def _number_faults(recipe: Recipe) -> list[str]:
         ("network.hidden", network.hidden, 1, 4096),
         ("network.dropout", network.dropout, 0, 0.9),
         ("training.batch", training.batch, 1, 65536),
-        ("training.epochs", training.epochs, 1, 100_000),
+        ("training.epochs", training.epochs, 1 if recipe.forecast is None else 0, 100_000),
         ("training.steps_per_epoch", training.steps_per_epoch, 1, 1_000_000),
         ("training.chunk_frames", training.chunk_frames, 1, 100_000),
         ("training.learning_rate", training.learning_rate, 1e-8, 10),
@@ -213,7 +282,7 @@ def _number_faults(recipe: Recipe) -> list[str]:
 
 _SHARES = (
     "clean", "speech_bed", "negatives", "unknown", "backwards", "reverb", "known_after", "start_on_clip",
-    "start_on_run", "mask_sensors",
+    "start_on_run", "mask_sensors", "start_on_line",
 )  # fmt: skip
 _HIGHEST = {
     **dict.fromkeys(_SHARES, 1.0),
@@ -222,10 +291,13 @@ _HIGHEST = {
     "time_warp": 1.0,
     "rate_drift": 1.0,
     "magnitude_warp": 1.0,
+    "silence_s": 60.0,
+    "lead_s": 10.0,
+    "jitter": 10.0,
 }
 
 
-def _stream_faults(streams: Clips | Runs) -> list[str]:
+def _stream_faults(streams: Clips | Runs | Utterances | Spans | Text) -> list[str]:
     faults = []
     for name in streams.__struct_fields__:
         value = getattr(streams, name)
@@ -239,6 +311,8 @@ def _stream_faults(streams: Clips | Runs) -> list[str]:
         slowest, fastest = getattr(streams, name, (1.0, 1.0))
         if not 0.25 <= slowest <= fastest <= 4:
             faults.append(f"streams.{name}: {slowest:g} to {fastest:g}; between 0.25 and 4")
+    if isinstance(streams, Utterances) and not -120 <= streams.silence_dbfs <= 0:
+        faults.append(f"streams.silence_dbfs: {streams.silence_dbfs:g}; between -120 and 0")
     if isinstance(streams, Clips):
         if streams.gap_s[0] < 0 or streams.scene_s[0] <= 0 or streams.held_s < 0:
             faults.append("streams: gap_s, scene_s and held_s are lengths of time; none may be negative")
@@ -262,6 +336,8 @@ def _detector_faults(recipe: Recipe) -> list[str]:
         f"detector.{label}: {fault}" for label, trigger in recipe.triggers.items() for fault in trigger_faults(trigger)
     ]
     d = recipe.detector
+    if recipe.task != "tag" and d != Detector():
+        faults.append(f"detector: task {recipe.task!r} has none; leave the section out")
     if unknown := sorted({*d.labels, *d.label_false_alarms_per_hour} - set(recipe.data.labels)):
         faults.append(f"detector.labels: {', '.join(unknown)}: none of data.labels; name those")
     budgets = {"false_alarms_per_hour": d.false_alarms_per_hour, **d.label_false_alarms_per_hour}

@@ -21,7 +21,7 @@ from rich.table import Table
 from otolith.errors import OtolithError
 from otolith.inference.card import DataSet
 from otolith.inference.model import Model
-from otolith_training.data.datasets import NOISE_FOLDER, Clip, Run, fingerprint, read_clips, read_runs
+from otolith_training.data.datasets import NOISE_FOLDER, AnyItem, Clip, Run, fingerprint, read_clips, read_runs
 from otolith_training.data.material import Items, describe_sets, list_items
 from otolith_training.data.splits import assign_splits
 from otolith_training.fit import fit
@@ -30,7 +30,7 @@ from otolith_training.measure.decisions import decide_all
 from otolith_training.network.network import Network
 from otolith_training.network.restore import restore
 from otolith_training.recipe import Recipe, Rows
-from otolith_training.recipe_file import parse_recipe
+from otolith_training.recipe_file import parse_recipe, require_task
 from otolith_training.train import finish
 
 NEW_SHARE = 0.25  # of a label's training clips that should be new ones, if it takes showing them again and again
@@ -57,6 +57,7 @@ def retrain(path: Path, added: Path, data: Path, out: Path | None, force: bool, 
     """
     parent = Model.open(path)
     old = parse_recipe(parent.card.recipe, f"{path}: the card's recipe")
+    require_task(old, "otolith retrain", "tag")
     lesson = prepare(parent, old, added, data, console)
     beside = (out or path).with_suffix(".retrained.onnx")
     fitted = fit(
@@ -191,5 +192,5 @@ def place(beside: Path, out: Path) -> None:
     beside.with_suffix(".md").replace(out.with_suffix(".md"))
 
 
-def _labels(item: Clip | Run) -> set[str]:
-    return {item.label} if isinstance(item, Clip) else set(item.labels)
+def _labels(item: AnyItem) -> set[str]:
+    return set(item.labels) if isinstance(item, Run) else {item.label}

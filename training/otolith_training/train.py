@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,22 @@ from rich.console import Console
 from otolith.inference.card import Trigger
 from otolith.inference.model import Model
 from otolith.recordings import load_audio
-from otolith_training.data.datasets import Clip
+from otolith_training.data.datasets import AnyItem, Line, Run
 from otolith_training.data.material import Items, list_items
+from otolith_training.data.texts import tokenizer_of, with_vocabulary
 from otolith_training.expect import choose_triggers, tell_streams
 from otolith_training.fit import Fitted, fit
 from otolith_training.measure.evaluate import measure
-from otolith_training.measure.tables import to_markdown
+from otolith_training.measure.forecasts import brief, measure_forecasts, told_of
+from otolith_training.measure.tables import in_short, to_markdown
 from otolith_training.network.cards import make_card
 from otolith_training.network.export import export, refuse_look_ahead
-from otolith_training.recipe import Clips, Recipe, with_seed
+from otolith_training.recipe import Clips, Recipe, Tokens, with_seed
 from otolith_training.recipe_file import read_recipe
 
 KEPT = (
-    "clips", "rows", "runs", "accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval", "interval_over",
+    "clips", "rows", "runs", "lines", "tokens", "bits_per_token", "perplexity", "accuracy", "accuracy_interval",
+    "macro_f1", "macro_f1_interval", "interval_over",
     "delay_s", "per_label",
 )  # fmt: skip
 
@@ -50,6 +53,7 @@ def train(
     out = out or Path(f"{recipe.name}.onnx")
     runs = runs or out.with_suffix(".runs")
     items = list_items(recipe, data)
+    recipe = with_vocabulary(recipe, items)
     fitted = fit(recipe, text, items, data, runs, console, resume=resume)
     if fitted.interrupted:
         console.print(f"interrupted: exporting epoch {fitted.epoch}; the same command with --resume goes on")
@@ -82,6 +86,7 @@ def finish(
     unmeasured = out.with_suffix(".unmeasured.onnx")
     try:
         model = export(fitted.network, card, examples, unmeasured)
+        card = model.card
         triggers, streams = _on_streams(model, recipe, data, items, fitted, console, folded="fold" in (origin or {}))
         metrics |= {**_on_splits(model, recipe, items, console), **streams}
     finally:
@@ -114,18 +119,23 @@ def _on_splits(model: Model, recipe: Recipe, items: Items, console: Console) -> 
     figures: dict[str, Any] = {}
     for split in ("dev", "test"):
         chosen: Any = [item for item in items if item.split == split]
-        if chosen:
+        if chosen and recipe.forecast is not None:
+            told = figures[split] = brief(measure_forecasts(model, recipe, chosen))
+            console.print(f"{split}: {told_of(told)}")
+        elif chosen:
             told = figures[split] = _kept(measure(model, recipe, chosen))
-            console.print(f"{split}: accuracy {told['accuracy']:.1%}, macro-F1 {told['macro_f1']:.3f}")
+            console.print(f"{split}: {in_short(told)}")
     return figures
 
 
-def examples_of(recipe: Recipe, items: Items) -> list[NDArray[np.float32]]:
+def examples_of(recipe: Recipe, items: Items) -> list[NDArray[np.float32] | NDArray[np.int64]]:
     """A few real recordings for the export to agree on."""
-    return [
-        load_audio(item.path, round(recipe.frontend.sample_rate)) if isinstance(item, Clip) else item.values
-        for item in items[:: max(1, len(items) // 4)]
-    ]
+    chosen: Sequence[AnyItem] = items[:: max(1, len(items) // 4)]
+    if isinstance(recipe.frontend, Tokens):
+        tokenizer = tokenizer_of(recipe.frontend)
+        return [item.encode(tokenizer) for item in chosen if isinstance(item, Line)]
+    rate = round(recipe.frontend.sample_rate)
+    return [item.values if isinstance(item, Run) else load_audio(item.path, rate) for item in chosen]
 
 
 def _kept(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def infer(ctx: click.Context, model: str, files: tuple[str, ...], kinds: tuple[K
     from otolith.service.offline import listen_to
 
     opened = Model.open(model)
-    wanted = kinds or (KINDS if as_json else ("detection", "gap"))
+    wanted = kinds or (KINDS if as_json else ("detection", "anomaly", "gap"))
     unread = 0
     for file in files:
         try:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from otolith.wire.messages import LISTENING, DetectionMessage, GapMessage, Message, PosteriorsMessage, StatusMessage
+from otolith.wire.messages import (
+    LISTENING,
+    AnomalyMessage,
+    DetectionMessage,
+    ForecastMessage,
+    GapMessage,
+    Message,
+    PosteriorsMessage,
+    StatusMessage,
+)
 
 if TYPE_CHECKING:  # a subscriber needs no onnxruntime
     from otolith.inference.model import Model
@@ -19,10 +28,17 @@ def lines_for_model(model: Model) -> list[str]:
     return [
         f"{model.identity}: {card.kind}, {card.task}",
         f"takes {channels} at {rate}",
-        f"tells {', '.join(card.labels)}" + (f" (background: {card.background})" if card.background else ""),
+        f"tells {_told(model)}" + (f" (background: {card.background})" if card.background else ""),
         *(f"learned from {data.name}, {data.licence}: {data.attribution}" for data in card.data),
         f"made {card.made.time} with {', '.join(f'{name} {version}' for name, version in card.made.versions.items())}",
     ]
+
+
+def _told(model: Model) -> str:
+    card = model.card
+    if card.output != "forecast":
+        return ", ".join(card.labels)
+    return f"the {card.output_shape[0]} rows that follow" + (" and anomalies" if card.anomaly else "")
 
 
 def line_for(message: Message, time_s: float | None = None) -> str:
@@ -39,6 +55,13 @@ def _content(message: Message) -> str:
         case DetectionMessage():
             late = f"{message.latency_ms:.0f} ms after its onset"
             return f"{message.label} {message.phase}  confidence {message.confidence:.2f}, {late}"
+        case AnomalyMessage():
+            late = f"{message.latency_ms:.0f} ms after its onset"
+            return f"anomaly {message.phase}  score {message.score:.2f}, {late}"
+        case ForecastMessage():
+            ahead = message.array()[-1]
+            told = ", ".join(f"{name} {value:.4g}" for name, value in zip(message.channels, ahead[0], strict=True))
+            return f"forecast: next {told}, {message.horizon} rows ahead in all ({message.frames} frames)"
         case GapMessage():
             return f"gap: {message.lost} lost ({message.reason})"
         case PosteriorsMessage():

@@ -15,6 +15,7 @@ COMMANDS = {
     "subscribe": "otolith.cli.subscribe:subscribe",
     "send": "otolith.cli.send:send",
     "infer": "otolith.cli.infer:infer",
+    "generate": "otolith.cli.generate:generate",
     "devices": "otolith.cli.devices:devices",
     "check": "otolith.cli.check:check",
     "status": "otolith.cli.status:status",

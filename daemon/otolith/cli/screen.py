@@ -13,7 +13,15 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from otolith.wire.messages import LISTENING, DetectionMessage, GapMessage, Message, PosteriorsMessage, StatusMessage
+from otolith.wire.messages import (
+    LISTENING,
+    AnomalyMessage,
+    DetectionMessage,
+    GapMessage,
+    Message,
+    PosteriorsMessage,
+    StatusMessage,
+)
 
 BAR_WIDTH = 24
 EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -57,6 +65,9 @@ class Screen:
                 view.heard.append(_heard(message))
             case DetectionMessage():
                 view.active.discard(message.label)
+            case AnomalyMessage():
+                told = f"{_clock(message.time_ns)}  anomaly {message.phase}  score {message.score:.2f}"
+                view.heard.append(Text(told, "yellow" if message.phase == "start" else "dim"))
             case GapMessage():
                 view.heard.append(
                     Text(f"{_clock(message.time_ns)}  gap: {message.lost} lost ({message.reason})", "red")

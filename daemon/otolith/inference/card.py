@@ -10,13 +10,21 @@ import math
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from otolith.errors import ModelError
 
 FORMAT = 1
 METADATA_KEY = "otolith.card"
+ANOMALY = "anomaly"  # the name of its trigger among those of labels
 
+FLOAT32 = np.float32(1e-6)  # of a value: what is lost where it is rounded a few times
+LONGEST_REST_S = 31 * 86_400  # hourly rows may rest for days
+
+Floats = NDArray[np.float32]
 Kind = Literal["audio", "sensor", "token"]
+Cut = Literal["words", "characters", "lines"]
 
 
 class Channel(msgspec.Struct, frozen=True):
@@ -24,6 +32,32 @@ class Channel(msgspec.Struct, frozen=True):
 
     name: str
     unit: str
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """How text becomes tokens (see `tokenizer.py`).
+
+    `cut` says what a token is: a word between white space, a character, or a whole line (a code, where an empty line
+    ends an utterance). A token's id is its place in `vocabulary`; whatever does not stand there is `unknown`, which
+    does. `end` is the token that stands for the end of a line, where the model is to be told of it.
+    """
+
+    cut: Cut
+    lower: bool
+    vocabulary: list[str]
+    unknown: str
+    end: str | None
+
+
+class Utterance(msgspec.Struct, frozen=True):
+    """When an utterance is over, of a model that tells one label of each.
+
+    Of sound: behind `silence_s` in which no sample rose above `silence_dbfs`, if something did before. 0: silence ends
+    none. Lines end those of text; and the end of a source always ends one.
+    """
+
+    silence_s: float
+    silence_dbfs: float
 
 
 class Trigger(msgspec.Struct, frozen=True):
@@ -64,11 +98,34 @@ class Proof(msgspec.Struct, frozen=True):
     posteriors: list[list[float]]
 
 
+class Forecast(msgspec.Struct, frozen=True):
+    """What a forecasting model says of each row: the `horizon` rows that follow it.
+
+    `scale` is what one scaled unit is in each channel's own: its deviation over the training rows, as a rule.
+    """
+
+    horizon: int
+    scale: list[float]
+
+
+class Anomaly(msgspec.Struct, frozen=True):
+    """How a live row is held against what was forecast for it, `lead` rows before; `watch.py` says how.
+
+    An error is smoothed over `smoothing_rows`, and is as unlikely as those of the last `memory_rows` make it; nothing
+    is said of the first `warm_up_rows`.
+    """
+
+    lead: int
+    smoothing_rows: float
+    memory_rows: float
+    warm_up_rows: int
+
+
 class Card(msgspec.Struct, frozen=True):
     """What a model promises. Field by field in `docs/model-format.md`.
 
-    `sample_rate` is in Hz, of samples (audio) or rows (sensor); `hop_length` and `window_length` are in samples or
-    rows; `latency_s` is how much sound the front end looks back over before a frame is complete.
+    `sample_rate` is in Hz, of samples (audio), rows (sensor) or tokens; `hop_length` and `window_length` are in samples
+    or rows; `latency_s` is how much sound the front end looks back over before a frame is complete.
     """
 
     format: int
@@ -88,6 +145,10 @@ class Card(msgspec.Struct, frozen=True):
     metrics: dict[str, Any]
     made: Made
     proof: Proof
+    forecast: Forecast | msgspec.UnsetType = msgspec.UNSET  # where the task is forecast, and only there
+    anomaly: Anomaly | msgspec.UnsetType = msgspec.UNSET  # where live rows are held against their forecasts
+    tokens: Tokens | msgspec.UnsetType = msgspec.UNSET  # of kind token alone
+    utterance: Utterance | msgspec.UnsetType = msgspec.UNSET  # of task classify alone
 
     @property
     def frame_rate(self) -> float:
@@ -102,14 +163,37 @@ class Card(msgspec.Struct, frozen=True):
         return (len(self.channels),) if self.kind == "sensor" else ()
 
     @property
+    def is_language(self) -> bool:
+        """Is it the next token that is told?"""
+        return self.kind == "token" and self.task == "forecast"
+
+    @property
     def output(self) -> str:
         """The graph's name of what comes out."""
-        return "posteriors"
+        return "posteriors" if self.forecast is msgspec.UNSET else "forecast"
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """What comes out a frame: `(labels,)` posteriors."""
+        """What comes out a frame: `(labels,)` posteriors, or a `(horizon, channels)` forecast."""
+        if isinstance(self.forecast, Forecast):
+            return (self.forecast.horizon, len(self.channels))
         return (len(self.labels),)
+
+    def difference(self, found: Floats, expected: Floats) -> Floats:
+        """How far outputs are from what was expected, for holding to a tolerance; `(..., values)` each, in C order.
+
+        Posteriors as they are; forecasts in their channel's scale, less what float32 cannot hold of a large value.
+        """
+        distance: Floats = np.abs(found - expected)
+        if not isinstance(self.forecast, Forecast):
+            return distance
+        scale = np.tile(np.array(self.forecast.scale, np.float32), self.forecast.horizon)
+        return np.asarray(np.maximum(distance - FLOAT32 * np.abs(expected), 0) / scale, np.float32)
+
+    @property
+    def judged(self) -> list[str]:
+        """What can start and end, and have a trigger: the labels, or `anomaly`."""
+        return self.labels if self.anomaly is msgspec.UNSET else [ANOMALY]
 
 
 def read_card(text: str, where: str) -> Card:
@@ -137,8 +221,6 @@ def _faults(card: Card) -> list[str]:
     faults = []
     if card.format != FORMAT:
         faults.append(f"format is {card.format}, this otolith reads {FORMAT}; use the release that wrote the file")
-    if card.kind == "token":
-        faults.append("kind is token, which this release does not step; use a sensor or an audio model")
     if not (math.isfinite(card.sample_rate) and 0 < card.sample_rate <= 1_000_000):
         faults.append(f"sample_rate is {card.sample_rate} Hz; it must be above 0 and at most 1000000")
     if not 1 <= card.hop_length <= card.window_length <= 1 << 20:
@@ -147,18 +229,88 @@ def _faults(card: Card) -> list[str]:
         )
     if not card.channels or len({c.name for c in card.channels}) != len(card.channels):
         faults.append("channels must be named, each once")
-    if not card.labels or len(set(card.labels)) != len(card.labels):
+    if (not card.labels and card.forecast is msgspec.UNSET) or len(set(card.labels)) != len(card.labels):
         faults.append("labels must be named, each once")
     if card.background is not None and card.background not in card.labels:
         faults.append(f"background {card.background!r} is none of the labels")
-    if unknown := sorted(set(card.detector) - set(card.labels)):
+    if unknown := sorted(set(card.detector) - set(card.judged)):
         faults.append(f"detector names {', '.join(unknown)}, which are not labels")
+    faults += _section_faults(card)
     for label, trigger in card.detector.items():
         faults.extend(f"detector.{label}: {fault}" for fault in trigger_faults(trigger))
     if not 1 <= card.proof.frames <= 4096 or len(card.proof.posteriors) != card.proof.frames:
         faults.append(f"the proof holds {len(card.proof.posteriors)} rows for {card.proof.frames} frames")
     if any(len(row) != math.prod(card.output_shape) for row in card.proof.posteriors):
         faults.append("the proof's rows are not as long as the labels")
+    return [*faults, *_forecast_faults(card)]
+
+
+def _forecast_faults(card: Card) -> list[str]:
+    """What is wrong with what only forecasting models have."""
+    forecast, anomaly = card.forecast, card.anomaly
+    if not isinstance(forecast, Forecast):
+        is_missing = card.task == "forecast" and not card.is_language
+        found = ["task is forecast, and forecast is missing"] if is_missing else []
+        return found if anomaly is msgspec.UNSET else [*found, "anomaly: needs a model that forecasts"]
+    faults = []
+    if card.kind != "sensor" or card.task != "forecast" or card.labels:
+        faults.append(f"forecast: needs kind sensor, task forecast and no labels; found {card.kind}, {card.task}")
+    if not 1 <= forecast.horizon <= 1024:
+        faults.append(f"forecast.horizon is {forecast.horizon}; it must lie between 1 and 1024 rows")
+    if len(forecast.scale) != len(card.channels) or not all(0 < s < math.inf for s in forecast.scale):
+        faults.append("forecast.scale must hold a figure above 0 for each channel")
+    if isinstance(anomaly, Anomaly):
+        faults += anomaly_faults(anomaly, forecast.horizon)
+        if ANOMALY not in card.detector:
+            faults.append("anomaly: detector.anomaly is missing, which says when one starts and ends")
+    return faults
+
+
+def anomaly_faults(anomaly: Anomaly, horizon: int) -> list[str]:
+    """What is wrong with how rows are held against forecasts `horizon` rows ahead."""
+    faults = []
+    if not 1 <= anomaly.lead <= horizon:
+        faults.append(f"anomaly.lead is {anomaly.lead}; it must lie between 1 and the horizon, {horizon}")
+    if not 1 <= anomaly.smoothing_rows <= anomaly.memory_rows <= 1e9:
+        faults.append(
+            f"anomaly.smoothing_rows {anomaly.smoothing_rows:g} and memory_rows {anomaly.memory_rows:g}: "
+            "1 <= smoothing_rows <= memory_rows <= 1e9 must hold"
+        )
+    if not 1 <= anomaly.warm_up_rows <= 1_000_000:
+        faults.append(f"anomaly.warm_up_rows is {anomaly.warm_up_rows}; it must lie between 1 and 1000000")
+    return faults
+
+
+def _section_faults(card: Card) -> list[str]:
+    """What is wrong with the sections that only some models have."""
+    faults = []
+    if (card.kind == "token") != isinstance(card.tokens, Tokens):
+        faults.append(f"kind is {card.kind}, and tokens {_standing(card.tokens)}; a token model has them, no other has")
+    if isinstance(card.tokens, Tokens):
+        faults += _token_faults(card.tokens)
+    if (card.task == "classify") != isinstance(card.utterance, Utterance):
+        faults.append(f"task is {card.task}, and utterance {_standing(card.utterance)}; classify has it, no other has")
+    if isinstance(card.utterance, Utterance):
+        if not 0 <= card.utterance.silence_s <= 60:
+            faults.append(f"utterance.silence_s is {card.utterance.silence_s}; it must lie between 0 and 60 seconds")
+        if not -120 <= card.utterance.silence_dbfs <= 0:
+            faults.append(f"utterance.silence_dbfs is {card.utterance.silence_dbfs}; it must lie between -120 and 0")
+    return faults
+
+
+def _standing(section: msgspec.Struct | msgspec.UnsetType) -> str:
+    return "is missing" if section is msgspec.UNSET else "stands there"
+
+
+def _token_faults(tokens: Tokens) -> list[str]:
+    vocabulary = set(tokens.vocabulary)
+    faults = []
+    if len(vocabulary) != len(tokens.vocabulary):
+        faults.append("tokens.vocabulary holds a token twice")
+    if tokens.unknown not in vocabulary:
+        faults.append(f"tokens.unknown is {tokens.unknown!r}, which is not in the vocabulary")
+    if tokens.end is not None and tokens.end not in vocabulary:
+        faults.append(f"tokens.end is {tokens.end!r}, which is not in the vocabulary")
     return faults
 
 
@@ -171,6 +323,6 @@ def trigger_faults(trigger: Trigger) -> list[str]:
         faults.append(f"release is {trigger.release}; it must lie between 0 and the threshold")
     if not 0 <= trigger.smoothing_s <= 60:
         faults.append(f"smoothing_s is {trigger.smoothing_s}; it must lie between 0 and 60 seconds")
-    if not 0 <= trigger.refractory_s <= 3600:
-        faults.append(f"refractory_s is {trigger.refractory_s}; it must lie between 0 and 3600 seconds")
+    if not 0 <= trigger.refractory_s <= LONGEST_REST_S:
+        faults.append(f"refractory_s is {trigger.refractory_s}; it must lie between 0 and {LONGEST_REST_S} seconds")
     return faults

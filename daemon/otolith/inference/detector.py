@@ -22,8 +22,8 @@ class Detector:
 
     def __init__(self, card: Card, triggers: Mapping[str, Trigger], first_id: int = 0) -> None:
         self._hop_length = card.hop_length
-        self._labels = [label for label in card.labels if label in triggers]
-        self.columns = [card.labels.index(label) for label in self._labels]
+        self._labels = [label for label in card.judged if label in triggers]
+        self.columns = [card.judged.index(label) for label in self._labels]
         chosen = [triggers[label] for label in self._labels]
         self.threshold = np.array([t.threshold for t in chosen], np.float32)
         self.release = np.array([t.release for t in chosen], np.float32)

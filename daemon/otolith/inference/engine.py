@@ -17,11 +17,13 @@ from otolith.inference.card import Trigger
 from otolith.inference.detector import Detector
 from otolith.inference.detectors import Detectors
 from otolith.inference.events import Detection, Event, Gap, Posteriors
-from otolith.inference.framing import INT16, INT16_SCALE, Backlog, Samples, to_floats
+from otolith.inference.framing import INT16, INT16_SCALE, Backlog, Samples, fault_of, size_of_vocabulary, to_floats
+from otolith.inference.judge import Judge
 from otolith.inference.level import Level, levels
-from otolith.inference.model import Model
+from otolith.inference.model import Floats, Model
 from otolith.inference.rows import Table
-from otolith.inference.stream import END, NOT_FINITE
+from otolith.inference.stream import END
+from otolith.inference.utterance import ENDED, verdict
 
 FRAMES_PER_STEP = 4
 LARGEST_BATCH = 64
@@ -34,7 +36,9 @@ class Seat:
     `received` are as a stream's.
     """
 
-    __slots__ = ("_engine", "_hop_length", "_waiting", "backlog", "detector", "level", "model", "position", "row")
+    __slots__ = (
+        "_engine", "_hop_length", "_waiting", "backlog", "detector", "level", "model", "opinion", "position", "row",
+    )  # fmt: skip
 
     def __init__(self, engine: Engine, row: int, detector: Detector) -> None:
         self._engine, self.row, self.detector = engine, row, detector
@@ -43,6 +47,7 @@ class Seat:
         self.backlog = Backlog(self.model.card)
         self.position = 0
         self.level = Level()  # of what was stepped since `take_level`, where the engine looks at levels
+        self.opinion: Floats | None = None  # the last posteriors, of a model that classifies
 
     @property
     def received(self) -> int:
@@ -50,13 +55,13 @@ class Seat:
         return self.position + self.backlog.samples
 
     def push(self, samples: Samples) -> list[Event]:
-        """Leave a block of samples `(n,)` or rows `(n, channels)`, float32 or (samples only) int16, for the next step.
+        """Leave a block for the next step: samples `(n,)`, float32 or int16, rows `(n, channels)` or token ids `(n,)`.
 
-        The block is kept, not copied. Events come at once only where it is not finite: it is lost whole, as a stream's.
+        The block is kept, not copied. Events come at once only where it would do harm: it is lost whole, as a stream's.
         """
         if samples.dtype is not INT16 and samples.dtype != INT16:  # the same object, nearly always
-            if not np.isfinite(samples).all():
-                return self.gap(len(samples), NOT_FINITE)
+            if fault := fault_of(samples, self._engine.vocabulary):
+                return self.gap(len(samples), fault)
             self._engine._all_int16 = False
         if self.row < 0:
             raise ValueError("this seat was given back to its engine; add another")
@@ -72,13 +77,27 @@ class Seat:
         self._engine._begin(self)
         return events
 
+    def end_utterance(self) -> list[Event]:
+        """The utterance is over: step what waits, the verdict, and a fresh start; nothing if it was empty."""
+        if not self.received:
+            return []
+        events = self._engine._step_alone(self)
+        events += self._end_active()
+        events += self._verdict()
+        events.append(Gap(self.position, self.backlog.clear(), ENDED))
+        self._engine._begin(self)
+        return events
+
     def close(self) -> list[Event]:
         """Events at the end of the input; the seat is given back to the engine and must not be used again."""
         events = self._engine._step_alone(self)
+        told = self._verdict()
         if self.backlog.samples:
+            events += told
             events += self.gap(0, END)
         else:
             events += self._end_active()
+            events += told
         self._engine._give_back(self)
         return events
 
@@ -101,9 +120,16 @@ class Seat:
         level, self.level = self.level, Level()
         return level
 
-    def _end_active(self) -> list[Detection]:
+    def _verdict(self) -> list[Detection]:
+        opinion, self.opinion = self.opinion, None
+        if opinion is None:
+            return []
+        number, self.detector.next_id = self.detector.next_id, self.detector.next_id + 1
+        return verdict(self.model.card, opinion, self.position, number)
+
+    def _end_active(self) -> list[Event]:
         self._engine._detectors.settle(self.row, self.detector)
-        return self.detector.close(self.position)
+        return self._engine._judge.named(self.detector.close(self.position))
 
 
 class Engine:
@@ -122,10 +148,13 @@ class Engine:
     ) -> None:
         self.model = model
         self._looks_at_levels = looks_at_levels
+        self._classifies = model.card.task == "classify"
+        self.vocabulary = size_of_vocabulary(model.card)  # 0 for sound and rows
         self._frames_per_step, self._largest_batch = frames_per_step, largest_batch
         self._hop_length = model.card.hop_length
         self._table = Table(model, frames_per_step, largest_batch)
-        self._detectors = Detectors(len(model.card.labels))
+        self._judge, self._forecasts = Judge(model.card), model.card.output == "forecast"
+        self._detectors = Detectors(len(model.card.judged))
         self._free: list[int] = []  # a heap: the lowest rows are taken first, so that streams lie together
         self._waiting: dict[Seat, None] = {}  # those with a whole frame, in the order they came
         self._all_int16 = True  # whether no stream has brought anything else
@@ -153,6 +182,7 @@ class Engine:
             self._free = list(range(self._table.capacity, capacity))
             self._table.grow(capacity)
             self._detectors.grow(capacity)
+            self._judge.grow(capacity)
         card = self.model.card
         seat = Seat(self, heapq.heappop(self._free), Detector(card, {**card.detector, **(triggers or {})}))
         self._begin(seat)
@@ -173,9 +203,11 @@ class Engine:
     def _begin(self, seat: Seat) -> None:
         """Nothing is left of what the seat's row held, nor of what waited."""
         seat.position = 0
+        seat.opinion = None
         seat.detector.forget()
         self._table.begin(seat.row)
         self._detectors.begin(seat.row, seat.detector)
+        self._judge.begin(seat.row)
 
     def _give_back(self, seat: Seat) -> None:
         self._detectors.begin(seat.row, seat.detector)  # nothing of it is active any more
@@ -227,20 +259,30 @@ class Engine:
         self._fill(seats, frames)
         rows, values = self._table.step([seat.row for seat in seats], frames)
         starts = [seat.position for seat in seats]
-        found = self._detectors.push(rows, [seat.detector for seat in seats], values, starts)
+        judged, scores = values, None
+        if self._forecasts:
+            judged, scores = self._judge.push(rows, self._table.inputs(len(seats), frames), values)
+        found = self._detectors.push(rows, [seat.detector for seat in seats], judged, starts)
+        if self._classifies:
+            for seat, posteriors in zip(seats, values, strict=True):
+                seat.opinion = posteriors[-1]
         told: list[tuple[Seat, list[Event]]] = []
         hop, waiting = self._hop_length, self._waiting
         length = frames * hop
         if self._looks_at_levels:
             for seat, extremes in zip(seats, levels(self._table.inputs(len(seats), frames)), strict=True):
                 seat.level.add(*extremes, length)
-        for seat, posteriors in zip(seats, values, strict=True):
+        for place, (seat, outputs) in enumerate(zip(seats, values, strict=True)):
             seat.position += length
-            told.append((seat, [Posteriors(seat.position, posteriors)]))
+            if not self._forecasts:  # nearly all models: one call less
+                told.append((seat, [Posteriors(seat.position, outputs)]))
+            else:
+                mine = None if scores is None else scores[place]
+                told.append((seat, [self._judge.told(seat.position, outputs, mine)]))
             if seat.backlog.samples < hop:
                 del waiting[seat]
         for place, detections in found.items():
-            told[place][1].extend(detections)
+            told[place][1].extend(self._judge.named(detections))
         return told
 
     def _fill(self, seats: list[Seat], frames: int) -> None:
@@ -250,7 +292,9 @@ class Engine:
         for seat in seats:
             pieces += seat.backlog.take(frames)
         flat = inputs.reshape(-1, *pieces[0].shape[1:])  # (samples,) or (rows, channels)
-        if self._all_int16 or all(piece.dtype == INT16 for piece in pieces):
+        if self.vocabulary:
+            np.concatenate(pieces, out=flat)
+        elif self._all_int16 or all(piece.dtype == INT16 for piece in pieces):
             whole = pieces[0]
             if len(pieces) > 1:  # into a buffer of our own: one of a batch's size would be mapped anew at each step
                 whole = np.concatenate(pieces, out=self._int16[: len(flat)])

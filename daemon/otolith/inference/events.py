@@ -19,6 +19,18 @@ class Posteriors(msgspec.Struct, frozen=True, eq=False, gc=False):
     values: NDArray[np.float32]  # (frames, labels)
 
 
+class Forecasts(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """What the model forecasts behind each frame up to `position`, in the channels' own units.
+
+    `scores` say how unlikely each frame itself was under what had been forecast for it, 0..1; None of a model that
+    does not watch for anomalies.
+    """
+
+    position: int
+    values: NDArray[np.float32]  # (frames, horizon, channels)
+    scores: NDArray[np.float32] | None  # (frames,)
+
+
 class Detection(msgspec.Struct, frozen=True, gc=False):
     """A label begins or ends. `id` is the same at both; `onset` is where the label rose."""
 
@@ -30,6 +42,16 @@ class Detection(msgspec.Struct, frozen=True, gc=False):
     onset: int
 
 
+class Anomaly(msgspec.Struct, frozen=True, gc=False):
+    """Rows begin or cease to differ from their forecasts. `id` is the same at both; `onset` is where the score rose."""
+
+    position: int
+    id: int
+    phase: Literal["start", "end"]
+    score: float
+    onset: int
+
+
 class Gap(msgspec.Struct, frozen=True, gc=False):
     """Input that was lost, and why. The stream starts afresh behind it."""
 
@@ -38,4 +60,4 @@ class Gap(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-Event = Posteriors | Detection | Gap
+Event = Posteriors | Forecasts | Detection | Anomaly | Gap

@@ -8,12 +8,31 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from otolith.inference.card import Card
+from otolith.inference.card import Card, Tokens
 
-Samples = NDArray[np.float32] | NDArray[np.int16]
+Samples = NDArray[np.float32] | NDArray[np.int16] | NDArray[np.int64]  # the last: token ids
+Frames = NDArray[np.float32] | NDArray[np.int64]
+
+NOT_FINITE = "not a number"
+NO_SUCH_ID = "not a token of the model's"
 
 INT16 = np.dtype(np.int16)
 INT16_SCALE = np.float32(1 / 32768)
+
+
+def fault_of(samples: Samples, vocabulary: int) -> str:
+    """Why a block would do harm, or nothing; `vocabulary` is how many tokens there are, 0 for sound and rows.
+
+    A NaN would poison a state for good, and a token beyond the vocabulary end the runtime's call.
+    """
+    if vocabulary:
+        return "" if not len(samples) or 0 <= samples.min() <= samples.max() < vocabulary else NO_SUCH_ID
+    return "" if np.isfinite(samples).all() else NOT_FINITE
+
+
+def size_of_vocabulary(card: Card) -> int:
+    """How many tokens a model knows; 0 where it takes sound or rows."""
+    return len(card.tokens.vocabulary) if isinstance(card.tokens, Tokens) else 0
 
 
 def to_floats(samples: Samples) -> NDArray[np.float32]:
@@ -24,10 +43,10 @@ def to_floats(samples: Samples) -> NDArray[np.float32]:
 
 
 class Framer:
-    """Cuts one stream of samples `(n,)` into hops, or passes rows `(n, channels)` on as they are."""
+    """Cuts one stream of samples `(n,)` into hops, or passes rows `(n, channels)` and tokens `(n,)` on as they are."""
 
     def __init__(self, card: Card) -> None:
-        self._audio = card.kind == "audio"
+        self._audio, self._tokens = card.kind == "audio", card.kind == "token"
         self._hop_length = card.hop_length
         self._carry: NDArray[np.float32] = np.empty(0, np.float32)
 
@@ -36,8 +55,10 @@ class Framer:
         """Samples taken in that do not fill a frame yet."""
         return len(self._carry)
 
-    def push(self, samples: Samples) -> NDArray[np.float32]:
-        """Whole frames `(frames, hop_length)` or `(frames, channels)`; int16 samples are scaled to -1..1."""
+    def push(self, samples: Samples) -> Frames:
+        """Whole frames `(frames, hop_length)`, `(frames, channels)` or `(frames,)`; int16 is scaled to -1..1."""
+        if self._tokens:
+            return np.ascontiguousarray(samples, np.int64)
         floats = to_floats(samples)
         if not self._audio:
             return floats
@@ -49,7 +70,7 @@ class Framer:
 
 
 class Backlog:
-    """One stream's samples `(n,)` or rows `(n, channels)` that wait for their step, in the blocks they came in.
+    """One stream's samples (rows, tokens) that wait for their step, in the blocks they came in.
 
     Blocks are kept, not copied: whoever pushed one leaves it alone. `samples` is how many wait.
     """

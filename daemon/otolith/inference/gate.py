@@ -22,8 +22,8 @@ MAX_NODES = 2_000
 MIN_OPSET = 17
 OPERATORS = frozenset(
     """
-    Abs Add Cast Clip Concat Constant Conv Div Exp Flatten GRU Gather Gemm Identity LSTM Log LogSoftmax MatMul Max
-    Min Mul Neg Pow RNN ReduceMean ReduceSum Relu Reshape Shape Sigmoid Slice Softmax Split Sqrt Squeeze Sub Tanh
+    Abs Add Cast Clip Concat Constant Conv CumSum Div Exp Flatten GRU Gather Gemm Identity LSTM Log LogSoftmax MatMul
+    Max Min Mul Neg Pow RNN ReduceMean ReduceSum Relu Reshape Shape Sigmoid Slice Softmax Split Sqrt Squeeze Sub Tanh
     Transpose Unsqueeze
     """.split()  # noqa: SIM905 - forty quoted names would fill a screen
 )

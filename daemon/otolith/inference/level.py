@@ -6,6 +6,7 @@ What is asked of each step is the least that tells it: highest, lowest and summe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -52,7 +53,7 @@ class Level(msgspec.Struct, gc=False):
         return self.samples > 0 and self.highest == self.lowest
 
 
-def levels(frames: NDArray[np.float32]) -> Iterator[tuple[float, float, float]]:
+def levels(frames: NDArray[Any]) -> Iterator[tuple[float, float, float]]:
     """Highest, lowest and sum of each stream in `(streams, frames, hop_length)`."""
     flat = frames.reshape(len(frames), -1)
     parts = (np.maximum.reduce(flat, axis=1), np.minimum.reduce(flat, axis=1), np.add.reduce(flat, axis=1))

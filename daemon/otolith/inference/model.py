@@ -16,13 +16,19 @@ from numpy.typing import NDArray
 
 from otolith.errors import ModelError
 from otolith.inference import gate
-from otolith.inference.card import Card, read_card
-from otolith.inference.proof import TOLERANCE, proof_input
+from otolith.inference.card import Card, Kind, read_card
+from otolith.inference.proof import TOLERANCE, proof_frames
 from otolith.inference.runtime import bound_call, open_session
 
 Floats = NDArray[np.float32]
+Frames = NDArray[np.float32] | NDArray[np.int64]
 State = dict[str, Floats]
 
+FRAME_TYPES: dict[Kind, type[np.float32] | type[np.int64]] = {
+    "audio": np.float32,
+    "sensor": np.float32,
+    "token": np.int64,
+}
 NEXT = ".next"
 
 
@@ -34,7 +40,7 @@ class Bound:
     """
 
     step: Callable[[], None]
-    _arrays: tuple[Floats, ...]
+    _arrays: tuple[Frames, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +79,17 @@ class Model:
         """The state of streams that have heard nothing: zeros, `(streams, ...)` each."""
         return {name: np.zeros((streams, *shape), np.float32) for name, shape in self._state_shapes.items()}
 
-    def step(self, frames: Floats, state: State) -> tuple[Floats, State]:
+    def step(self, frames: Frames, state: State) -> tuple[Floats, State]:
         """What comes out of `frames`, and the state behind the last of them; `state` is left as it was.
 
-        `frames` is float32 `(streams, frames, hop_length)` of samples in -1..1, or `(streams, frames, channels)`.
+        `frames` is float32 `(streams, frames, hop_length)` of samples in -1..1, or `(streams, frames, channels)`, or
+        int64 `(streams, frames)` of token ids.
         Returns posteriors `(streams, frames, labels)`, whose rows sum to 1 (`(streams, frames, *card.output_shape)`).
         """
         outputs, *states = self._session.run(self._outputs, {"frames": frames, **state})
         return outputs, dict(zip(self._state_shapes, states, strict=True))
 
-    def bind(self, frames: Floats, state: State, outputs: Floats, following: State) -> Bound:
+    def bind(self, frames: Frames, state: State, outputs: Floats, following: State) -> Bound:
         """The same step, bound once to arrays of one's own: for whoever steps so often that a call's own cost counts.
 
         Shapes as in `step`; each array C-contiguous and apart from the others. `following` takes the state behind the
@@ -92,10 +99,11 @@ class Model:
         inputs = {"frames": frames, **state}
         written = {self.card.output: outputs, **{name + NEXT: array for name, array in following.items()}}
         for name, array in (*inputs.items(), *written.items()):
-            if array.dtype != np.float32 or not array.flags.c_contiguous:
-                raise ValueError(f"{name} must be C-contiguous float32 to be bound; found {array.dtype}")
+            wanted = FRAME_TYPES[self.card.kind] if name == "frames" else np.float32
+            if array.dtype != wanted or not array.flags.c_contiguous:
+                raise ValueError(f"{name} must be C-contiguous {np.dtype(wanted)} to be bound; found {array.dtype}")
         for name, array in inputs.items():
-            binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+            binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         for name, array in written.items():
             binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
         return Bound(bound_call(self._session, binding), (*inputs.values(), *written.values()))
@@ -103,7 +111,7 @@ class Model:
     def _prove(self, where: str) -> None:
         """Step the card's proof and compare. Raises `ModelError` with the worst frame."""
         proof = self.card.proof
-        frames = proof_input(proof.seed, proof.scale, (1, proof.frames, *self.card.frame_shape))
+        frames = proof_frames(self.card, proof.seed, proof.scale, proof.frames)
         try:
             outputs, _ = self.step(frames, self.fresh_state())
         except Exception as error:  # noqa: BLE001 - as above
@@ -113,7 +121,7 @@ class Model:
         if outputs.shape != promised:
             raise ModelError(f"{where}: {self.card.output} have shape {outputs.shape}, the card promises {promised}")
         expected = np.asarray(proof.posteriors, np.float32)  # (frames, values)
-        difference = np.abs(outputs.reshape(expected.shape) - expected)
+        difference = self.card.difference(outputs.reshape(expected.shape), expected)
         difference = np.nan_to_num(difference, nan=np.inf).max(axis=1)
         if (worst := int(difference.argmax())) >= 0 and difference[worst] > TOLERANCE:
             raise ModelError(
@@ -127,12 +135,12 @@ def _state_shapes(session: Any, card: Card, where: str) -> dict[str, tuple[int, 
     inputs = {i.name: i for i in session.get_inputs()}
     outputs = {o.name: o for o in session.get_outputs()}
     frames = inputs.pop("frames", None)
-    if frames is None or frames.type != "tensor(float)" or tuple(frames.shape[2:]) != card.frame_shape:
+    wanted = "int64" if card.kind == "token" else "float32"
+    tensor = {"int64": "tensor(int64)", "float32": "tensor(float)"}[wanted]
+    if frames is None or frames.type != tensor or tuple(frames.shape[2:]) != card.frame_shape:
         found = f"{frames.type} {frames.shape}" if frames else "none"
-        raise ModelError(
-            f"{where}: input 'frames' should be float32 (streams, frames, {card.frame_shape[0]}) by its card; "
-            f"found {found}"
-        )
+        shape = ", ".join(["streams", "frames", *map(str, card.frame_shape)])
+        raise ModelError(f"{where}: input 'frames' should be {wanted} ({shape}) by its card; found {found}")
     if card.output not in outputs:
         raise ModelError(f"{where}: has no output {card.output!r}; found {', '.join(outputs)}")
     shapes = {}

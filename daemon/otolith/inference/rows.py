@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from otolith.inference.model import Bound, Floats, Model, State
+from otolith.inference.model import FRAME_TYPES, Bound, Floats, Frames, Model, State
 
 Rows = slice | NDArray[np.intp]  # what an array of rows is indexed with; a slice copies nothing
 AnyArray = TypeVar("AnyArray", bound=NDArray[np.generic])
@@ -30,11 +30,12 @@ class Table:
             name: np.zeros((2, 0, *a.shape[1:]), np.float32) for name, a in model.fresh_state(1).items()
         }
         self._places = bytearray()  # which of its two places holds a row's state
-        self._frames = np.zeros(largest_batch * frames_per_step * int(np.prod(model.card.frame_shape)), np.float32)
+        size = largest_batch * frames_per_step * math.prod(model.card.frame_shape)
+        self._frames: Frames = np.zeros(size, np.dtype(FRAME_TYPES[model.card.kind]))
         self._outputs = np.zeros(largest_batch * frames_per_step * math.prod(model.card.output_shape), np.float32)
         self._gathered, self._following = model.fresh_state(largest_batch), model.fresh_state(largest_batch)
         self._bound: dict[tuple[int, ...], Bound] = {}
-        self._views: dict[tuple[int, int], tuple[Floats, Floats]] = {}
+        self._views: dict[tuple[int, int], tuple[Frames, Floats]] = {}
 
     @property
     def capacity(self) -> int:
@@ -52,7 +53,7 @@ class Table:
         for array in self._states.values():
             array[:, row] = 0
 
-    def inputs(self, streams: int, frames: int) -> Floats:
+    def inputs(self, streams: int, frames: int) -> Frames:
         """Where the next step's frames go, `(streams, frames, ...)`; write them before `step`."""
         return self._view(streams, frames)[0]
 
@@ -97,7 +98,7 @@ class Table:
             bound = self._bound[key] = self._model.bind(inputs, state, outputs, following)
         return bound
 
-    def _view(self, streams: int, frames: int) -> tuple[Floats, Floats]:
+    def _view(self, streams: int, frames: int) -> tuple[Frames, Floats]:
         """The first parts of the buffers, as the frames and the outputs of a batch."""
         view = self._views.get((streams, frames))
         if view is None:
@@ -118,8 +119,8 @@ def grown(array: AnyArray, capacity: int, axis: int = 0) -> AnyArray:
     return longer  # type: ignore[return-value]
 
 
-def _leading(buffer: Floats, shape: tuple[int, ...]) -> Floats:
-    return buffer[: int(np.prod(shape))].reshape(shape)
+def _leading(buffer: AnyArray, shape: tuple[int, ...]) -> AnyArray:
+    return buffer[: math.prod(shape)].reshape(shape)  # type: ignore[return-value]
 
 
 def _flat(array: Floats) -> Floats:

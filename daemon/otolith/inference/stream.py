@@ -13,15 +13,16 @@ import numpy as np
 
 from otolith.inference.card import Trigger
 from otolith.inference.detector import Detector
-from otolith.inference.events import Event, Gap, Posteriors
-from otolith.inference.framing import Framer, Samples
+from otolith.inference.events import Detection, Event, Gap
+from otolith.inference.framing import Framer, Samples, fault_of, size_of_vocabulary
+from otolith.inference.judge import ONE, Judge
 from otolith.inference.level import Level, levels
-from otolith.inference.model import Model, State
+from otolith.inference.model import Floats, Model, State
+from otolith.inference.utterance import ENDED, verdict
 
 # A recording read whole would otherwise ask the graph for gigabytes of intermediate values.
 MAX_FRAMES_PER_STEP = 512
 
-NOT_FINITE = "not a number"
 END = "the input ended within a frame"
 
 
@@ -33,14 +34,18 @@ class Stream:
     """
 
     position: int
+    _opinion: Floats | None  # the last posteriors `(labels,)`, of a model that classifies
     _framer: Framer
     _state: State
     _detector: Detector
+    _judge: Judge
 
     def __init__(self, model: Model, triggers: Mapping[str, Trigger] | None = None) -> None:
         self.model = model
         self._level = Level()
         self._triggers = {**model.card.detector, **(triggers or {})}
+        self._classifies = model.card.task == "classify"
+        self._vocabulary = size_of_vocabulary(model.card)
         self._begin(first_id=0)
 
     @property
@@ -49,23 +54,27 @@ class Stream:
         return self.position + self._framer.waiting
 
     def push(self, samples: Samples) -> list[Event]:
-        """Events of a block of samples `(n,)` or rows `(n, channels)`, float32 or (samples only) int16.
+        """Events of a block of samples `(n,)` or rows `(n, channels)`, float32 or (samples only) int16, or of token ids
+        `(n,)`, int64.
 
-        A block that holds NaN or infinity would poison the state for good: it is declared lost instead, whole.
+        A block that holds NaN or infinity, or no token of the model's, is declared lost, whole.
         """
-        if samples.dtype != np.int16 and not np.isfinite(samples).all():
-            return self.gap(len(samples), NOT_FINITE)
+        if samples.dtype != np.int16 and (fault := fault_of(samples, self._vocabulary)):
+            return self.gap(len(samples), fault)
         frames = self._framer.push(samples)
         events: list[Event] = []
         for start in range(0, len(frames), MAX_FRAMES_PER_STEP):
             chunk = frames[None, start : start + MAX_FRAMES_PER_STEP]
             for extremes in levels(chunk):
                 self._level.add(*extremes, chunk[0].size)
-            posteriors, self._state = self.model.step(chunk, self._state)
-            detections = self._detector.push(posteriors[0], self.position)
-            self.position += posteriors.shape[1] * self.model.card.hop_length
-            events.append(Posteriors(self.position, posteriors[0]))
-            events.extend(detections)
+            outputs, self._state = self.model.step(chunk, self._state)
+            judged, scores = self._judge.push(ONE, chunk, outputs)
+            detections = self._detector.push(judged[0], self.position)
+            if self._classifies:
+                self._opinion = outputs[0, -1]
+            self.position += outputs.shape[1] * self.model.card.hop_length
+            events.append(self._judge.told(self.position, outputs[0], None if scores is None else scores[0]))
+            events.extend(self._judge.named(detections))
         return events
 
     def gap(self, lost: int, reason: str) -> list[Event]:
@@ -73,16 +82,27 @@ class Stream:
 
         Samples that waited for the rest of their frame are lost with it and counted.
         """
-        events: list[Event] = [*self._detector.close(self.position)]
+        events: list[Event] = self._judge.named(self._detector.close(self.position))
         events.append(Gap(self.position, lost + self._framer.waiting, reason))
         self._begin(self._detector.next_id)
         return events
 
+    def end_utterance(self) -> list[Event]:
+        """An utterance is over: its verdict, of a model that classifies, and a fresh start. Nothing of an empty one."""
+        if not self.received:
+            return []
+        events: list[Event] = [*self._judge.named(self._detector.close(self.position)), *self._verdict()]
+        events.append(Gap(self.position, self._framer.waiting, ENDED))
+        self._begin(self._detector.next_id)
+        return events
+
     def close(self) -> list[Event]:
-        """Events at the end of the input: what was active ends, and samples that fill no frame are declared lost."""
+        """Events at the end of the input: what was active ends, an utterance has its verdict, and samples that fill no
+        frame are declared lost."""
+        events: list[Event] = [*self._verdict()]
         if self._framer.waiting:
-            return self.gap(0, END)
-        return [*self._detector.close(self.position)]
+            return events + self.gap(0, END)
+        return [*self._judge.named(self._detector.close(self.position)), *events]
 
     def take_level(self) -> Level:
         """Of the samples that were stepped since this was asked last."""
@@ -95,10 +115,21 @@ class Stream:
         twin._framer = copy.deepcopy(self._framer)
         twin._level = copy.copy(self._level)
         twin._detector = copy.deepcopy(self._detector)
+        twin._judge = copy.deepcopy(self._judge)
         return twin
+
+    def _verdict(self) -> list[Detection]:
+        opinion, self._opinion = self._opinion, None
+        if opinion is None:
+            return []
+        number, self._detector.next_id = self._detector.next_id, self._detector.next_id + 1
+        return verdict(self.model.card, opinion, self.position, number)
 
     def _begin(self, first_id: int) -> None:
         self.position = 0
+        self._opinion = None
         self._framer = Framer(self.model.card)
         self._state = self.model.fresh_state()
+        self._judge = Judge(self.model.card)
+        self._judge.grow(1)
         self._detector = Detector(self.model.card, self._triggers, first_id)

@@ -15,9 +15,10 @@ import numpy as np
 from otolith.errors import SettingsError
 from otolith.inference.card import Card
 from otolith.inference.engine import Seat
-from otolith.inference.events import Event, Gap, Posteriors
+from otolith.inference.events import Event, Forecasts, Gap, Posteriors
 from otolith.inference.framing import Samples
 from otolith.inference.stream import Stream
+from otolith.inference.utterance import ENDED, make_endpointer
 from otolith.service.relief import CHANGED, Relief
 from otolith.sources.source import Block
 from otolith.wire.messages import LISTENING, Message, StatusMessage
@@ -37,6 +38,7 @@ class Listener:
         self.stream, self.source_rate, self._scribe = stream, source_rate, scribe
         self.relief: Relief | None = None  # of another model, which listens along
         self._card = stream.model.card
+        self._classifies, self._endpointer = self._card.task == "classify", make_endpointer(self._card)
         self._resamples = self._card.kind == "audio" and source_rate != self._card.sample_rate
         self._ready()
 
@@ -51,13 +53,13 @@ class Listener:
     def take(self, block: Block) -> list[Message]:
         """What there is to tell of one block at once, in order."""
         samples, time_ns = block.samples, block.time_ns
-        is_plain = len(samples) and not (block.lost or self._is_away)
+        is_plain = len(samples) and not (block.lost or block.ends or self._is_away)
         if is_plain and self._resampler is None:  # nearly always, and nearly always there is nothing to tell
             return self._push(samples, time_ns)
         turns = bool(block.rate) and block.rate != self.source_rate
         if turns:
             self._turn_to(block.rate)
-        was_away, self._is_away = self._is_away, not len(samples)
+        was_away, self._is_away = self._is_away, not (len(samples) or block.ends)
         self._state = block.reason if self._is_away else LISTENING
         messages: list[Message] = []
         if block.lost or turns or self._is_away > was_away:
@@ -65,12 +67,15 @@ class Listener:
         if self._resampler is not None:
             samples = self._resampler.push(samples)
             time_ns -= round(self._resampler.delay_s * 1e9)
-        return messages + self._push(samples, time_ns)
+        messages += self._push(samples, time_ns)
+        if block.ends and self._classifies:
+            messages += self._end_utterance()
+        return messages
 
     def hear(self, events: list[Event]) -> list[Message]:
         """Messages of what an engine has told of this listener's seat."""
-        if len(events) == 1 and self._scribe.is_quiet and isinstance(posteriors := events[0], Posteriors):
-            self.frames += len(posteriors.values)  # nearly all steps of streams that tell no posteriors
+        if len(events) == 1 and self._scribe.is_quiet and isinstance(told := events[0], Posteriors | Forecasts):
+            self.frames += len(told.values)  # nearly all steps of streams that tell no posteriors
             return []
         return self._write(events, self.stream.received)
 
@@ -89,11 +94,11 @@ class Listener:
         messages += self._scribe.flush(self._time_ns)
         relief.scribe.follow(self._scribe)
         self.stream, self._scribe, self.relief = relief.seat, relief.scribe, None
+        card = self._card = self.stream.model.card
+        self._classifies, self._endpointer = card.task == "classify", make_endpointer(card)
         if not relief.is_alike:
-            self._card = self.stream.model.card
-            self._resamples = self._card.kind == "audio" and self.source_rate != self._card.sample_rate
+            self._resamples = card.kind == "audio" and self.source_rate != card.sample_rate
             self._ready()
-        self._card = self.stream.model.card
         return messages
 
     def close(self) -> list[Message]:
@@ -149,6 +154,26 @@ class Listener:
             self._resampler = Resampler(self.source_rate, self._card.sample_rate)
 
     def _push(self, samples: Samples, time_ns: int) -> list[Message]:
+        """Push what was captured until `time_ns`, and end the utterances that silence ends within it."""
+        if self._endpointer is None:
+            return self._push_piece(samples, time_ns)
+        *ended, rest = self._endpointer.cut(samples)
+        messages: list[Message] = []
+        left = len(samples)
+        for piece in ended:
+            left -= len(piece)
+            messages += self._push_piece(piece, time_ns - round(left / self._card.sample_rate * 1e9))
+            messages += self._end_utterance()
+        return messages + self._push_piece(rest, time_ns)
+
+    def _end_utterance(self) -> list[Message]:
+        received = self.stream.received
+        messages = self._write(self.stream.end_utterance(), received)
+        if self.relief is not None:
+            self.relief.begin()
+        return messages
+
+    def _push_piece(self, samples: Samples, time_ns: int) -> list[Message]:
         if not len(samples):
             return []
         received = self.stream.received
@@ -162,6 +187,8 @@ class Listener:
         messages = self._drain_resampler()
         received = self.stream.received
         messages += self._write(self.stream.gap(lost, reason), received)
+        if self._endpointer is not None:
+            self._endpointer.forget()
         if self.relief is not None:
             self.relief.begin()
         self._ready()
@@ -181,9 +208,9 @@ class Listener:
 
     def _count(self, events: Iterable[Event]) -> None:
         for event in events:
-            if isinstance(event, Posteriors):
+            if isinstance(event, Posteriors | Forecasts):
                 self.frames += len(event.values)
-            elif isinstance(event, Gap):
+            elif isinstance(event, Gap) and event.reason != ENDED:
                 self.gaps += 1
                 self.lost += event.lost
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from otolith.inference.engine import Seat
 from otolith.inference.events import Event
 from otolith.inference.framing import Samples
@@ -24,7 +26,8 @@ class Relief:
         self.old, self.seat, self.scribe = old, seat, scribe
         was, is_ = old.model.card, seat.model.card
         self.is_alike = (was.kind, was.sample_rate, was.hop_length) == (is_.kind, is_.sample_rate, is_.hop_length)
-        self._warm = round(WARM_S * is_.sample_rate)
+        # one label for the whole of an utterance is for whoever has heard the whole of it
+        self._warm = math.inf if is_.task == "classify" else WARM_S * is_.sample_rate
         self._offset = old.position
         if self.is_alike and isinstance(old, Seat):
             for block in old.backlog.blocks:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Event
 
+import msgspec
+
 from otolith.errors import UsageError, WireError
 from otolith.inference.card import Channel
 from otolith.sources.open import open_source
@@ -33,6 +35,7 @@ class Form:
     kind: Kind
     sample_rate: float
     channels: tuple[Channel, ...]
+    tokens: msgspec.UnsetType = msgspec.UNSET  # text is not sent
 
     @property
     def width(self) -> int:

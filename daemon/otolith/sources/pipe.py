@@ -1,4 +1,4 @@
-"""Standard input as a source: raw little-endian 16-bit samples, or sensor rows as lines of CSV.
+"""Standard input as a source: raw little-endian 16-bit samples, sensor rows as lines of CSV, or lines of text.
 
 A pipe is not live: when the daemon is late the writer waits, so nothing is lost between the two.
 """
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otolith.errors import SourceError
+from otolith.inference.card import Tokens
+from otolith.inference.tokenizer import Tokenizer
 from otolith.sources.source import Block, Source, Spec, Wanted
 from otolith.wire.block import mono
 
@@ -26,12 +28,14 @@ MALFORMED = "malformed row"
 
 
 def open_pipe(spec: Spec, wanted: Wanted, fd: int = STDIN) -> Source:
-    """`pipe:[?rate=HZ&channels=N]` for sound (the model's rate and mono unless told), `pipe:` for sensor rows."""
+    """`pipe:[?rate=HZ&channels=N]` for sound (the model's rate and mono unless told), `pipe:` for rows and for text."""
     if wanted.kind == "audio":
         spec.allow("rate", "channels")
         rate = spec.whole("rate", round(wanted.sample_rate), 1, 1_000_000)
         return SamplePipe(fd, rate, spec.whole("channels", 1, 1, 64))
     spec.allow()
+    if isinstance(wanted.tokens, Tokens):
+        return TextPipe(fd, wanted.tokens, wanted.sample_rate)
     return RowPipe(fd, tuple(channel.name for channel in wanted.channels), wanted.sample_rate)
 
 
@@ -125,6 +129,31 @@ class RowPipe:
         except (ValueError, IndexError):
             return None
         return row if np.isfinite(row).all() else None
+
+
+class TextPipe:
+    """Lines of UTF-8, each a block of tokens; bytes that are no UTF-8 become unknown tokens."""
+
+    live = False
+
+    def __init__(self, fd: int, tokens: Tokens, rate: float) -> None:
+        self.rate = rate
+        self._fd, self._tokenizer = fd, Tokenizer(tokens)
+
+    def blocks(self, stop: Event) -> Iterator[Block]:
+        """As `Source.blocks`. Raises `SourceError` on a line that does not end."""
+        carry = b""
+        for data in _reads(self._fd, stop):
+            *lines, carry = (carry + data).split(b"\n")
+            if len(carry) > MAX_LINE_BYTES:
+                raise SourceError(f"pipe: a line is over {MAX_LINE_BYTES} bytes; write one utterance a line")
+            yield from map(self._block, lines)
+        if carry:
+            yield self._block(carry)
+
+    def _block(self, line: bytes) -> Block:
+        text = line.decode("utf-8", "replace")
+        return Block(self._tokenizer.encode(text), time.time_ns(), ends=self._tokenizer.ends(text))
 
 
 def _reads(fd: int, stop: Event) -> Iterator[bytes]:

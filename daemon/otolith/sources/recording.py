@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
@@ -11,14 +10,13 @@ from urllib.parse import unquote
 import numpy as np
 
 from otolith.errors import UsageError
+from otolith.inference.card import Tokens
 from otolith.recordings import AudioFile, SensorRecording, read_sensor
-from otolith.sources.source import Block, Source, Spec, Wanted
-
-PACED_BLOCK_S = 0.04
-UNPACED_BLOCK_S = 1.0
+from otolith.sources.source import Block, Pace, Source, Spec, Wanted
 
 # Phones deliver rows in bursts up to 0.2 s apart; a longer silence means that rows were lost.
 SENSOR_GAP_S = 1.0
+SENSOR_GAP_ROWS = 5.0  # ... of rows that come slower than that, as of a meter, this many must be missing
 SENSOR_GAP = "silence in the recording"
 
 
@@ -37,6 +35,10 @@ def read_recording(path: Path, wanted: Wanted, *, paced: bool, start_ns: int | N
     """The recording at `path` for a model; capture times count from `start_ns`, or from now."""
     if wanted.kind == "audio":
         return AudioRecording(path, paced, start_ns)
+    if isinstance(wanted.tokens, Tokens):
+        from otolith.sources.text import TextRecording
+
+        return TextRecording(path, wanted.tokens, wanted.sample_rate, paced, start_ns)
     return SensorRows(read_sensor(path), tuple(channel.name for channel in wanted.channels), paced, start_ns)
 
 
@@ -52,7 +54,7 @@ class AudioRecording:
 
     def blocks(self, stop: Event) -> Iterator[Block]:
         """As `Source.blocks`."""
-        clock = _Pace(self._paced, self._start_ns)
+        clock = Pace(self._paced, self._start_ns)
         length = max(1, round(self.rate * clock.block_s))
         position = 0
         with AudioFile(self._path) as file:
@@ -80,32 +82,15 @@ class SensorRows:
         self._paced, self._start_ns = paced, start_ns
 
     def blocks(self, stop: Event) -> Iterator[Block]:
-        """As `Source.blocks`; a silence of over a second is declared as the rows that it swallowed."""
-        clock = _Pace(self._paced, self._start_ns)
+        """As `Source.blocks`; a silence of over a second, and five rows, is declared as the rows that are missing."""
+        clock = Pace(self._paced, self._start_ns)
+        gap_s = max(SENSOR_GAP_S, SENSOR_GAP_ROWS / self.rate if self.rate else 0.0)
         steps = np.diff(self._time_s, prepend=0.0)
         slices = np.floor(self._time_s / clock.block_s)
-        cuts = np.flatnonzero((np.diff(slices, prepend=slices[0]) > 0) | (steps > SENSOR_GAP_S))
+        cuts = np.flatnonzero((np.diff(slices, prepend=slices[0]) > 0) | (steps > gap_s))
         for start, end in zip([0, *cuts.tolist()], [*cuts.tolist(), len(self._rows)], strict=True):
             elapsed_s = float(self._time_s[end - 1])
             if not clock.reach(elapsed_s, stop):
                 return
-            lost = max(1, round(float(steps[start]) * self.rate) - 1) if steps[start] > SENSOR_GAP_S else 0
+            lost = max(1, round(float(steps[start]) * self.rate) - 1) if steps[start] > gap_s else 0
             yield Block(self._rows[start:end], clock.time_ns(elapsed_s), lost, SENSOR_GAP if lost else "")
-
-
-class _Pace:
-    """When a moment of a recording is due, and the UTC time it stands for."""
-
-    def __init__(self, paced: bool, start_ns: int | None) -> None:
-        self.block_s = PACED_BLOCK_S if paced else UNPACED_BLOCK_S
-        self._paced = paced
-        self._start_s = time.monotonic()
-        self._start_ns = time.time_ns() if start_ns is None else start_ns
-
-    def reach(self, elapsed_s: float, stop: Event) -> bool:
-        """Wait until `elapsed_s` into the recording; False where `stop` came first."""
-        wait_s = self._start_s + elapsed_s - time.monotonic() if self._paced else 0.0
-        return not (stop.wait(wait_s) if wait_s > 0 else stop.is_set())
-
-    def time_ns(self, elapsed_s: float) -> int:
-        return self._start_ns + round(elapsed_s * 1e9)

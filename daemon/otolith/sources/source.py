@@ -5,6 +5,7 @@ A source yields blocks; nothing behind it knows where they came from.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Event
@@ -14,19 +15,23 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from otolith.errors import UsageError
-from otolith.inference.card import Channel, Kind
+from otolith.inference.card import Channel, Kind, Tokens
 from otolith.inference.framing import Samples
 
 SCHEMES = ("microphone", "recording", "pipe")
 LATE = "the daemon was late"
 
+PACED_BLOCK_S = 0.04
+UNPACED_BLOCK_S = 1.0
+
 
 class Block(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """Samples `(n,)` int16 or float32, or sensor rows `(n, channels)` float32, of any length.
+    """Samples `(n,)` int16 or float32, sensor rows `(n, channels)` float32, or token ids `(n,)` int64, of any length.
 
     `time_ns` is the UTC capture time of the last of them; `lost` samples went missing before the first, for `reason`.
     A block may be empty and only tell of a loss: nothing is heard then, and the reason is why. `rate` is how many
-    samples a second there are from here on, where that is not what the source said before.
+    samples a second there are from here on, where that is not what the source said before. `ends`: an utterance is over
+    behind it.
     """
 
     samples: Samples
@@ -34,6 +39,7 @@ class Block(msgspec.Struct, frozen=True, eq=False, gc=False):
     lost: int = 0
     reason: str = ""
     rate: float = 0.0
+    ends: bool = False
 
 
 class Wanted(Protocol):
@@ -41,7 +47,7 @@ class Wanted(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """Sound or rows."""
+        """Sound, rows or tokens."""
 
     @property
     def sample_rate(self) -> float:
@@ -50,6 +56,10 @@ class Wanted(Protocol):
     @property
     def channels(self) -> Sequence[Channel]:
         """The columns of a row, in order."""
+
+    @property
+    def tokens(self) -> Tokens | msgspec.UnsetType:
+        """How text is cut, where tokens are wanted."""
 
 
 class Source(Protocol):
@@ -105,3 +115,22 @@ class Spec:
         if not value.isdecimal() or not lowest <= int(value) <= highest:
             raise UsageError(f"source {self.text!r}: {name} is {value!r}; it must be from {lowest} to {highest}")
         return int(value)
+
+
+class Pace:
+    """When a moment of a recording is due, and the UTC time it stands for."""
+
+    def __init__(self, paced: bool, start_ns: int | None) -> None:
+        self.block_s = PACED_BLOCK_S if paced else UNPACED_BLOCK_S
+        self._paced = paced
+        self._start_s = time.monotonic()
+        self._start_ns = time.time_ns() if start_ns is None else start_ns
+
+    def reach(self, elapsed_s: float, stop: Event) -> bool:
+        """Wait until `elapsed_s` into the recording; False where `stop` came first."""
+        wait_s = self._start_s + elapsed_s - time.monotonic() if self._paced else 0.0
+        return not (stop.wait(wait_s) if wait_s > 0 else stop.is_set())
+
+    def time_ns(self, elapsed_s: float) -> int:
+        """The UTC time of a moment of the recording."""
+        return self._start_ns + round(elapsed_s * 1e9)

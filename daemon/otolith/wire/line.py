@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from otolith.inference.card import Card
-from otolith.wire.messages import GapMessage, Message, PosteriorsMessage, StatusMessage
+from otolith.wire.messages import ForecastMessage, GapMessage, Message, PosteriorsMessage, StatusMessage
 
 
 def worker_of(stream: bytes, workers: int) -> int:
@@ -85,7 +85,7 @@ class _Account:
 
     def add(self, message: Message) -> None:
         match message:
-            case PosteriorsMessage():
+            case PosteriorsMessage() | ForecastMessage():
                 self.told += message.frames * self.hop_length
             case GapMessage():
                 self.told += message.lost
@@ -95,7 +95,7 @@ class _Account:
     def standing(self, message: Message) -> Standing:
         if self.boot:
             return Standing(self.boot, self.seq + round(self.told / self.per_source_sample))
-        if self.is_quiet or isinstance(message, PosteriorsMessage | GapMessage):
+        if self.is_quiet or isinstance(message, PosteriorsMessage | ForecastMessage | GapMessage):
             self.seq = message.time_ns
         return Standing("", self.seq)
 

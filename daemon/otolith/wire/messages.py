@@ -17,8 +17,8 @@ from otolith.errors import WireError
 VERSION = 1
 TOPIC_ROOT = "otolith/1/"
 
-Kind = Literal["posteriors", "detection", "gap", "status"]
-KINDS: tuple[Kind, ...] = ("posteriors", "detection", "gap", "status")
+Kind = Literal["posteriors", "forecast", "detection", "anomaly", "gap", "status"]
+KINDS: tuple[Kind, ...] = ("posteriors", "forecast", "detection", "anomaly", "gap", "status")
 LISTENING = "listening"  # a stream's state while samples come
 
 
@@ -50,6 +50,24 @@ class PosteriorsMessage(Message, frozen=True, kw_only=True, tag="posteriors"):
         return np.frombuffer(self.values, "<f4").reshape(self.frames, len(self.labels))
 
 
+class ForecastMessage(Message, frozen=True, kw_only=True, tag="forecast"):
+    """What is forecast behind each of `frames` rows: `values` is float32, little-endian, frames x horizon x channels.
+
+    `scores` (float32, one a row) say how unlikely each row was under what had been forecast for it, 0..1; absent of a
+    model that does not watch for anomalies.
+    """
+
+    channels: list[str]
+    horizon: int
+    frames: int
+    values: bytes
+    scores: bytes | msgspec.UnsetType = msgspec.UNSET
+
+    def array(self) -> NDArray[np.float32]:
+        """The values as `(frames, horizon, channels)`, in the channels' own units."""
+        return np.frombuffer(self.values, "<f4").reshape(self.frames, self.horizon, len(self.channels))
+
+
 class DetectionMessage(Message, frozen=True, kw_only=True, tag="detection"):
     """A label starts or ends; both carry the same `id`.
 
@@ -60,6 +78,20 @@ class DetectionMessage(Message, frozen=True, kw_only=True, tag="detection"):
     label: str
     phase: Literal["start", "end"]
     confidence: float
+    onset_ns: int
+    latency_ms: float
+
+
+class AnomalyMessage(Message, frozen=True, kw_only=True, tag="anomaly"):
+    """Rows begin or cease to differ from what was forecast for them; both carry the same `id`.
+
+    `score` is 0..1: what it was at the start, its highest value at the end. `onset_ns` is when it rose over the
+    release threshold; `latency_ms` is how long after that the message left.
+    """
+
+    id: int
+    phase: Literal["start", "end"]
+    score: float
     onset_ns: int
     latency_ms: float
 
@@ -99,14 +131,14 @@ class StatusMessage(Message, frozen=True, kw_only=True, tag="status"):
     refused: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
 
-AnyMessage = PosteriorsMessage | DetectionMessage | GapMessage | StatusMessage
+AnyMessage = PosteriorsMessage | ForecastMessage | DetectionMessage | AnomalyMessage | GapMessage | StatusMessage
 
 _decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
 _encoder = msgspec.msgpack.Encoder()
 
 
 def kind_of(message: Message) -> Kind:
-    """`posteriors`, `detection`, `gap` or `status`."""
+    """One of `KINDS`."""
     kind: Kind = message.__struct_config__.tag  # type: ignore[assignment]
     return kind
 
@@ -134,9 +166,11 @@ def decode(parts: list[bytes]) -> AnyMessage | None:
 
 
 def as_dict(message: Message) -> dict[str, Any]:
-    """A message for JSON: `values` become lists, one a frame."""
+    """A message for JSON: `values` become lists, one a frame, and `scores` a list."""
     fields: dict[str, Any] = {"kind": kind_of(message), **msgspec.structs.asdict(message)}
     fields = {name: value for name, value in fields.items() if value is not msgspec.UNSET}
-    if isinstance(message, PosteriorsMessage):
+    if isinstance(message, PosteriorsMessage | ForecastMessage):
         fields["values"] = message.array().tolist()
+    if isinstance(scores := fields.get("scores"), bytes):
+        fields["scores"] = np.frombuffer(scores, "<f4").tolist()
     return fields

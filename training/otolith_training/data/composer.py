@@ -45,7 +45,10 @@ class Chunk:
     fresh: NDArray[np.bool_]  # (streams,): starts afresh with this chunk
     colour_db: Floats | None = None  # (streams, bands): added to the spectrum
     spoken: list[Spoken] = field(default_factory=list)  # what began in this chunk
+    lengths: NDArray[np.int64] | None = None  # (streams,): how many frames are a stream's own, where it is padded
     warp: Floats | None = None  # (streams,): factor on the frequencies of speech, as of another vocal tract
+    ahead: Floats | None = None  # (streams, horizon, channels): the rows behind these, where rows are forecast
+    counted: NDArray[np.bool_] | None = None  # (streams, frames): whose forecasts are learned from
 
 
 class ClipComposer:
@@ -113,7 +116,9 @@ class ClipComposer:
         self._advance()
         colour_db = np.stack([scene.colour_db for scene in self._scenes])
         warp = np.array([scene.warp for scene in self._scenes], np.float32) if self._settings.vocal_tract else None
-        return Chunk(frames.reshape(streams, self._frames, self._hop), allowed, fresh, colour_db, self._spoken, warp)
+        return Chunk(
+            frames.reshape(streams, self._frames, self._hop), allowed, fresh, colour_db, self._spoken, warp=warp
+        )
 
     def _advance(self) -> None:
         self._now += self._length

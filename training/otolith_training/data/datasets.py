@@ -1,9 +1,10 @@
-"""What a user brings, as clips of sound and runs of rows, each with its label, its group and its split.
+"""What a user brings, as clips of sound, runs of rows and lines of text, each with its label, its group and its split.
 
 Sound: a folder a label, or `manifest.csv` with `file,label[,split,speaker]`. Sensors: one CSV or Parquet file a
 recording, beside a `manifest.csv` with `file[,label,split,subject]` or without one; or packed `*.npz` files with `X`
 (rows, channels), `y` (label index), `offsets` (runs + 1), `labels`, `channels` and, where known, `subject` and `t_ms`;
 or `X` (windows, rows, channels) and `y` a window, without `offsets`. A packed file named after a split is that split.
+Text is read by `texts.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otolith.errors import OtolithError, RecordingError
-from otolith.recordings import AUDIO_SUFFIXES, SENSOR_SUFFIXES, read_sensor
+from otolith.inference.tokenizer import Ids, Tokenizer
+from otolith.recordings import AUDIO_SUFFIXES, SENSOR_SUFFIXES, is_sensor_file, read_sensor
 
 Split = Literal["train", "dev", "test"]
 Floats = NDArray[np.float32]
@@ -58,9 +60,27 @@ class Run:
     labels: tuple[str, ...]  # one a row
     group: str | None  # its subject
     split: Split | None
+    history: int = 0  # rows at its start that are only there to be looked back on
 
 
-Item = TypeVar("Item", Clip, Run)
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An utterance of text with its label, or a passage without one."""
+
+    name: str  # a hash of its words: the same words have the same name
+    path: Path
+    lines: tuple[str, ...]  # one, but of codes and of passages
+    label: str
+    group: str | None  # its author
+    split: Split | None
+
+    def encode(self, tokenizer: Tokenizer) -> Ids:
+        """Its tokens' ids `(n,)`."""
+        return np.concatenate([np.empty(0, np.int64), *(tokenizer.encode(line) for line in self.lines)])
+
+
+AnyItem = Clip | Run | Line
+Item = TypeVar("Item", Clip, Run, Line)
 
 
 def read_clips(
@@ -118,7 +138,7 @@ def read_runs(
     else:
         paths = [path for path in sorted(place.glob("**/*")) if _matches(path.relative_to(place).as_posix(), patterns)]
         runs = [run for path in paths if path.suffix == ".npz" for run in _packed_runs(path, channels)]
-        plain = [path for path in paths if path.suffix.lower() in SENSOR_SUFFIXES] if not runs or patterns else []
+        plain = [path for path in paths if is_sensor_file(path)] if not runs or patterns else []
         for path in plain:
             name = path.relative_to(place).as_posix()
             runs.append(replace(_plain_run(path, channels, sample_rate, {}), name=name))

@@ -14,7 +14,7 @@ import msgspec
 
 from otolith.errors import ModelError, UsageError
 from otolith.inference.card import Card
-from otolith_training.data.datasets import Clip, Run, Split
+from otolith_training.data.datasets import AnyItem, Split
 from otolith_training.data.material import Items
 from otolith_training.data.splits import DEV_SHARE, hashed_share, key_of
 
@@ -34,7 +34,7 @@ class Fold:
         """The items with this fold's splits, whatever theirs were."""
         dev, test = set(self.dev), set(self.test)
 
-        def split(item: Clip | Run) -> Split:
+        def split(item: AnyItem) -> Split:
             if key_of(item) in test:
                 return "test"
             return "dev" if {key_of(item), item.name} & dev else "train"
@@ -43,7 +43,7 @@ class Fold:
         return assigned  # type: ignore[no-any-return]
 
 
-def make_folds(items: Sequence[Clip | Run], count: int) -> list[Fold]:
+def make_folds(items: Sequence[AnyItem], count: int) -> list[Fold]:
     """`count` folds of about as many items each. Raises `UsageError` where there are too few groups for them."""
     sizes = Counter(key_of(item) for item in items)
     if not 2 <= count <= len(sizes):
@@ -70,7 +70,7 @@ def fold_of(card: Card) -> Fold | None:
         raise ModelError(f"{card.name}: the card's fold does not hold ({error}); train it anew") from None
 
 
-def count_groups(items: Sequence[Clip | Run]) -> int:
+def count_groups(items: Sequence[AnyItem]) -> int:
     """How many speakers or subjects there are. Raises `UsageError` where an item's is not known."""
     if unknown := sum(item.group is None for item in items):
         raise UsageError(
@@ -80,7 +80,7 @@ def count_groups(items: Sequence[Clip | Run]) -> int:
     return len({item.group for item in items})
 
 
-def choose_dev(items: Sequence[Clip | Run]) -> tuple[str, ...]:
+def choose_dev(items: Sequence[AnyItem]) -> tuple[str, ...]:
     """What chooses the epoch, out of the items that are not held out: whole groups, about as much as a hash would draw.
 
     Of few groups each gives some of its recordings instead.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,9 @@ from otolith.inference.card import DataSet
 from otolith.recordings import AUDIO_SUFFIXES
 from otolith_training.data.datasets import (
     NOISE_FOLDER,
+    AnyItem,
     Clip,
+    Line,
     Run,
     Split,
     fingerprint,
@@ -25,10 +27,12 @@ from otolith_training.data.datasets import (
     require_labels,
 )
 from otolith_training.data.decoded import load_decoded
+from otolith_training.data.series import list_series
 from otolith_training.data.sounds import coloured_noise
 from otolith_training.data.splits import DEV_SHARE, TEST_SHARE, assign_splits, hashed_split
+from otolith_training.data.texts import read_passages, read_texts, split_lines
 from otolith_training.data.words import Material, Word, find_word
-from otolith_training.recipe import Backgrounds, Mfcc, Recipe, Rows
+from otolith_training.recipe import Backgrounds, Mfcc, Recipe, Rows, Tokens
 
 Floats = NDArray[np.float32]
 
@@ -52,11 +56,15 @@ class RowSet:
     labels: Sequence[NDArray[np.int64]]  # (rows,) each
 
 
-Items = list[Clip] | list[Run]
+Items = list[Clip] | list[Run] | list[Line]
 
 
 def list_items(recipe: Recipe, data: Path) -> Items:
-    """The clips or runs that the recipe names, split. Raises `OtolithError`."""
+    """The clips, runs, series or lines that the recipe names, split. Raises `OtolithError`."""
+    if isinstance(recipe.frontend, Tokens):
+        return list_lines(recipe, data)
+    if recipe.forecast is not None:
+        return list_series(recipe, data)
     return list_runs(recipe, data) if isinstance(recipe.frontend, Rows) else list_clips(recipe, data)
 
 
@@ -84,6 +92,19 @@ def list_runs(recipe: Recipe, data: Path) -> list[Run]:
         map_label(label, recipe.all_labels, d.unknown, d.background, str(data / d.path))
     require_labels(found, str(data / d.path))
     return assign_splits(runs, d.dev, d.test)
+
+
+def list_lines(recipe: Recipe, data: Path) -> list[Line]:
+    """The lines that the recipe names, split, with the model's labels; passages where no labels are learned."""
+    d, tokens = recipe.data, recipe.frontend
+    assert isinstance(tokens, Tokens)  # noqa: S101 - the recipe was checked for it
+    where = data / d.path
+    if recipe.is_language:
+        return read_passages(where)
+    lines = read_texts(where, tokens.cut, d.label_column, d.group_column)
+    labels = {label: map_label(label, recipe.all_labels, d.unknown, None, str(where)) for label in _labels(lines)}
+    require_labels(list(labels.values()), str(where))
+    return split_lines(replace(line, label=labels[line.label]) for line in lines)
 
 
 def load_sound(recipe: Recipe, clips: Sequence[Clip], data: Path, split: Split) -> SoundSet:
@@ -130,7 +151,7 @@ def load_rows(recipe: Recipe, runs: Sequence[Run], split: Split) -> RowSet:
     return RowSet(chosen, [np.array([index[label] for label in run.labels]) for run in chosen])
 
 
-def describe_sets(recipe: Recipe, items: Sequence[Clip] | Sequence[Run], data: Path) -> list[DataSet]:
+def describe_sets(recipe: Recipe, items: Sequence[AnyItem], data: Path) -> list[DataSet]:
     """The sets as they stand on the card; packed files stand there one by one, as they may be brought one by one."""
     d = recipe.data
     home = data / d.path
@@ -180,5 +201,5 @@ def _background_files(backgrounds: Backgrounds, data: Path) -> list[Path]:
     return paths
 
 
-def _labels(clips: Sequence[Clip]) -> set[str]:
-    return {clip.label for clip in clips}
+def _labels(items: Sequence[Clip] | Sequence[Line]) -> set[str]:
+    return {item.label for item in items}

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from otolith_training.data.datasets import Clip, Item, Run, Split
+from otolith_training.data.datasets import AnyItem, Item, Split
 
 TEST_SHARE = 0.15
 DEV_SHARE = 0.15
@@ -52,12 +52,12 @@ def assign_splits(items: Iterable[Item], dev: Collection[str] = (), test: Collec
     return assigned
 
 
-def key_of(item: Clip | Run) -> str:
+def key_of(item: AnyItem) -> str:
     """What stays together: the item's group where one is known, else the item alone, by its name."""
     return item.group if item.group is not None else item.name
 
 
-def _dev_keys(items: Sequence[Clip | Run]) -> set[str | None]:
+def _dev_keys(items: Sequence[AnyItem]) -> set[str | None]:
     """Groups or names to choose by, out of the train items of a manifest that names only train and test.
 
     A hash that drew the manifest's own splits would say train of each of them, so nothing of such a set moves.

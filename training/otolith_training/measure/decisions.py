@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otolith.errors import OtolithError
-from otolith.inference.card import Card
+from otolith.inference.card import Card, Tokens
+from otolith.inference.events import Detection
+from otolith.inference.framing import Samples
 from otolith.inference.model import Model
 from otolith.inference.stream import Stream
+from otolith.inference.tokenizer import Tokenizer
 from otolith.recordings import load_audio
-from otolith_training.data.datasets import Clip, Run, map_label
+from otolith_training.data.datasets import AnyItem, Clip, Line, Run, map_label
 from otolith_training.measure.decide import TAIL_S, decide, decide_run
 from otolith_training.measure.intervals import bootstrap, cluster_matrices, number_groups, percentiles
 from otolith_training.measure.scores import score
@@ -51,12 +54,14 @@ class Decisions:
 def decide_all(
     model: Model,
     recipe: Recipe,
-    items: Sequence[Clip | Run],
+    items: Sequence[AnyItem],
     advance: Advance | None = None,
     begin: Callable[[], Stream] | None = None,
 ) -> Decisions:
     """What the model makes of each item (all clips or all runs), each on a stream of its own that `begin` gives; a
     fresh one if not told."""
+    if model.card.task == "classify":
+        return decide_utterances(model, recipe, items, advance)
     card = model.card
     truth: list[int] = []
     found: list[int] = []
@@ -67,7 +72,7 @@ def decide_all(
         if isinstance(item, Clip):
             here = [truth_index(item.label, recipe, card, item.path)]
             found.append(hear_clip(stream, load_audio(item.path, round(card.sample_rate))))
-        else:
+        elif isinstance(item, Run):
             here = [truth_index(label, recipe, card, item.path) for label in item.labels]
             posteriors = hear(stream, item.values)
             found += posteriors.argmax(axis=1).tolist()
@@ -102,8 +107,8 @@ def figures_of(decisions: Decisions, card: Card) -> dict[str, Any]:
 
     Of rows also how late a new label is told; and, where every run has one label, the same figures of whole `runs`.
     """
-    figures = _figures(decisions, card, "clips" if card.kind == "audio" else "rows")
-    if card.kind != "audio":
+    figures = _figures(decisions, card, _unit(card))
+    if card.kind == "sensor" and card.task == "tag":
         figures["delay_s"] = change_delays(decisions, card.frame_rate)
     if decisions.whole is not None:
         figures["runs"] = _figures(decisions.whole, card, "runs")
@@ -111,7 +116,7 @@ def figures_of(decisions: Decisions, card: Card) -> dict[str, Any]:
 
 
 def _figures(decisions: Decisions, card: Card, unit: str) -> dict[str, Any]:
-    group, alone = ("speaker", "clip") if card.kind == "audio" else ("subject", "run")
+    group, alone = {"audio": ("speaker", "clip"), "sensor": ("subject", "run"), "token": ("author", "line")}[card.kind]
     matrices = decisions.matrices(len(card.labels))
     drawn = bootstrap(matrices)
     named = [name for name in decisions.groups if name is not None]
@@ -148,9 +153,51 @@ def change_delays(decisions: Decisions, frame_rate: float) -> dict[str, Any]:
     }
 
 
+def decide_utterances(
+    model: Model, recipe: Recipe, items: Sequence[AnyItem], advance: Advance | None = None
+) -> Decisions:
+    """The verdict on each item, heard from a fresh start to its end; the background where there is none."""
+    card = model.card
+    silent = 0 if card.background is None else card.labels.index(card.background)
+    truth, found = [], []
+    for number, item in enumerate(items):
+        label = one_label(item)
+        truth.append(truth_index(label, recipe, card, item.path))
+        stream = Stream(model)
+        told = [e.label for e in [*stream.push(samples_of(item, card)), *stream.close()] if isinstance(e, Detection)]
+        found.append(card.labels.index(told[-1]) if told else silent)
+        if advance is not None:
+            advance(number + 1, len(items))
+    return Decisions(np.array(truth), np.array(found), np.arange(len(items)), tuple(item.group for item in items))
+
+
+def one_label(item: AnyItem) -> str:
+    """The item's label. Raises `OtolithError` of a run that has several."""
+    if not isinstance(item, Run):
+        return item.label
+    if len(labels := sorted(set(item.labels))) != 1:
+        found = ", ".join(labels[:4])
+        raise OtolithError(f"{item.path}: run {item.name} has {len(labels)} labels ({found}); an utterance has one")
+    return item.labels[0]
+
+
+def samples_of(item: AnyItem, card: Card) -> Samples:
+    """What a stream is given of an item."""
+    if isinstance(item, Line):
+        assert isinstance(card.tokens, Tokens)  # noqa: S101 - lines are read for token models alone
+        return item.encode(Tokenizer(card.tokens))
+    return item.values if isinstance(item, Run) else load_audio(item.path, round(card.sample_rate))
+
+
 def truth_index(label: str, recipe: Recipe, card: Card, where: Path) -> int:
     """The model's label index for a data set's label. Raises `OtolithError` where the model has none for it."""
     return card.labels.index(map_label(label, card.labels, recipe.data.unknown, card.background, str(where)))
+
+
+def _unit(card: Card) -> str:
+    if card.kind == "sensor":
+        return "runs" if card.task == "classify" else "rows"
+    return "clips" if card.kind == "audio" else "lines"
 
 
 def hear_clip(stream: Stream, samples: Floats) -> int:

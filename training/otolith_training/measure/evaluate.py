@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from otolith.errors import OtolithError, UsageError
-from otolith.inference.card import Card
+from otolith.inference.card import Card, Tokens
 from otolith.inference.model import Model
 from otolith_training.data.datasets import (
     MANIFEST,
     SPLIT_NAMES,
+    AnyItem,
     Clip,
+    Line,
     Run,
     fingerprints,
     read_clips,
@@ -20,10 +22,14 @@ from otolith_training.data.datasets import (
     read_runs,
 )
 from otolith_training.data.folds import fold_of
+from otolith_training.data.material import Items
 from otolith_training.data.splits import assign_splits
+from otolith_training.data.texts import read_passages, read_texts, split_lines
 from otolith_training.measure.compare import compare, compare_long
 from otolith_training.measure.decisions import decide_all, figures_of
 from otolith_training.measure.exhibits import Exhibits, from_clips, from_runs, from_tracks
+from otolith_training.measure.forecasts import evaluate_forecasts
+from otolith_training.measure.language import measure_language
 from otolith_training.measure.longrun import listen_long
 from otolith_training.measure.soak import soak, soak_long
 from otolith_training.measure.tracks import EVENTS, Advance
@@ -60,7 +66,11 @@ def evaluate(
     rival = None if other is None else Model.open(other)
     if rival is not None:
         _require_like(rival, model)
-    test = _LongTest if (data / EVENTS).is_file() else _ClipTest
+    if model.card.output == "forecast":
+        if soaked or rival is not None or report is not None:
+            raise UsageError("--soak, --compare and --report are for models that tell labels; leave them out")
+        return evaluate_forecasts(model, data, split)
+    test = _LanguageTest if model.card.is_language else _LongTest if (data / EVENTS).is_file() else _ClipTest
     done = test(model, data, split, advance)
     figures = {"model": model.identity, "data": str(data), "split": done.split, "kind": model.card.kind, **done.figures}
     if soaked:
@@ -85,6 +95,8 @@ class _ClipTest:
         self.figures = figures_of(self._decisions, model.card)
 
     def soak(self, advance: Advance | None) -> list[dict[str, Any]]:
+        if self._model.card.task == "classify":
+            raise UsageError("--soak: an utterance starts afresh, so nothing is carried into it; leave it out")
         return soak(self._model, self._recipe, self._items, advance)
 
     def against(self, rival: Model, advance: Advance | None) -> dict[str, Any]:
@@ -93,11 +105,35 @@ class _ClipTest:
         return compare(self._decisions, self._model.card, decisions, rival.card)
 
     def exhibits(self) -> Exhibits:
+        if self._model.card.task == "classify":
+            return Exhibits(round(self._model.card.sample_rate))
         clips = [item for item in self._items if isinstance(item, Clip)]
         runs = [item for item in self._items if isinstance(item, Run)]
         return (
             from_clips(self._model, clips, self._decisions) if clips else from_runs(self._model, runs, self._decisions)
         )
+
+
+class _LanguageTest:
+    """Passages: how well each next token is forecast."""
+
+    def __init__(self, model: Model, data: Path, split: str | None, advance: Advance | None) -> None:
+        self._model = model
+        recipe = parse_recipe(model.card.recipe, f"{model.card.name}: the card's recipe")
+        self._items, self.split = choose(model.card, recipe, data, split)
+        self.figures = measure_language(model, self._items, advance)
+
+    def soak(self, advance: Advance | None) -> list[dict[str, Any]]:  # noqa: ARG002 - each test takes it
+        raise UsageError("--soak: text has no minutes; leave it out")
+
+    def against(self, rival: Model, advance: Advance | None) -> dict[str, Any]:
+        other = measure_language(rival, self._items, advance)
+        mine = self.figures["bits_per_token"]
+        difference = mine - other["bits_per_token"]
+        return {"bits_per_token": {"one": mine, "other": other["bits_per_token"], "difference": difference}}
+
+    def exhibits(self) -> Exhibits:
+        return Exhibits(round(self._model.card.sample_rate))
 
 
 class _LongTest:
@@ -125,29 +161,32 @@ class _LongTest:
 def _require_like(rival: Model, model: Model) -> None:
     """Raise `UsageError` unless both take the same input."""
     a, b = model.card, rival.card
-    if (a.kind, a.sample_rate, a.channels) != (b.kind, b.sample_rate, b.channels):
+    if (a.kind, a.sample_rate, a.channels, a.task) != (b.kind, b.sample_rate, b.channels, b.task):
         raise UsageError(
             f"--compare: {rival.identity} takes {b.kind} at {b.sample_rate:g} Hz, {model.identity} {a.kind} at "
             f"{a.sample_rate:g} Hz (or other channels); compare models that take the same input"
         )
 
 
-def choose(card: Card, recipe: Recipe, data: Path, split: str | None) -> tuple[list[Clip] | list[Run], str]:
+def choose(card: Card, recipe: Recipe, data: Path, split: str | None) -> tuple[Items, str]:
     """The recordings to measure on, and the name of their split."""
     d = recipe.data
     known = _is_known(card, recipe, data)
     rule = _rule(card, d) if known else None
     layout = (d.label_column, d.group_column, d.files) if known else ("label", "", [])
+    if isinstance(card.tokens, Tokens):
+        return _choose(_read_lines(card, card.tokens, data, layout), split_lines if known else None, data, split)
     if card.kind == "audio":
         return _choose(read_clips(data, *layout), rule, data, split)
     names = [channel.name for channel in card.channels]
     return _choose(read_runs(data, names, card.sample_rate, *layout), rule, data, split)
 
 
-def measure(
-    model: Model, recipe: Recipe, items: Sequence[Clip | Run], advance: Advance | None = None
-) -> dict[str, Any]:
-    """Figures of `items` (all clips or all runs): a decision a clip, or one a row."""
+def measure(model: Model, recipe: Recipe, items: Sequence[AnyItem], advance: Advance | None = None) -> dict[str, Any]:
+    """Figures of `items` (all clips, runs or lines): a decision a clip or line, or one a row; or how well each next
+    token is forecast."""
+    if model.card.is_language:
+        return measure_language(model, items, advance)
     return figures_of(decide_all(model, recipe, items, advance), model.card)
 
 
@@ -163,11 +202,20 @@ def _choose(items: list[Any], rule: Rule | None, data: Path, split: str | None) 
     split = split or ("test" if named or rule is not None else EVERYTHING)
     if split == EVERYTHING:
         return items, split
-    assigned = (rule or assign_splits)(items)
+    own = split_lines if isinstance(items[0], Line) else assign_splits
+    assigned = (rule or own)(items)
     chosen = [item for item in assigned if item.split == split]
     if not chosen:
         raise OtolithError(f"{data}: nothing falls into the split {split!r}; name another with --split")
     return chosen, split
+
+
+def _read_lines(card: Card, tokens: Tokens, data: Path, layout: tuple[str, str, list[str]]) -> list[Line]:
+    """Labelled lines, or passages where the next token is forecast."""
+    if card.is_language:
+        return read_passages(data)
+    label_column, group_column, _ = layout
+    return read_texts(data, tokens.cut, label_column, group_column)
 
 
 def _is_known(card: Card, recipe: Recipe, data: Path) -> bool:
@@ -176,7 +224,10 @@ def _is_known(card: Card, recipe: Recipe, data: Path) -> bool:
     layout = (d.label_column, d.group_column, d.files)
     learned = {entry.fingerprint for entry in card.data}
     try:
-        if card.kind == "audio":
+        if isinstance(card.tokens, Tokens):
+            lines = _read_lines(card, card.tokens, data, layout)
+            files = {line.path.relative_to(data).as_posix(): line.path for line in lines}
+        elif card.kind == "audio":
             files = {clip.name: clip.path for clip in read_clips(data, *layout)}
         elif data.is_file():
             files = {data.name: data}

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from otolith_training.measure.forecasts import print_forecasts
 from otolith_training.measure.report import FEW, comparison_rows, percent, percents, point_cells, soak_table
 from otolith_training.measure.tables import print_figures
 
@@ -17,7 +18,9 @@ POINT = ("missed (95 %)", "false alarms", "an hour (95 %)", "delay, median / 95t
 
 def print_evaluation(figures: Mapping[str, Any], console: Console) -> None:
     """All that `evaluate` found, for people."""
-    if "curve" in figures:
+    if "naive" in figures:
+        print_forecasts(figures, console)
+    elif "curve" in figures:
         _print_long(figures, console)
     else:
         print_figures(figures, console)

@@ -16,7 +16,7 @@ from otolith.inference.card import Card
 from otolith.inference.model import Model
 from otolith.inference.stream import Stream
 from otolith.recordings import load_audio
-from otolith_training.data.datasets import Clip, Run
+from otolith_training.data.datasets import AnyItem, Clip
 from otolith_training.measure.decisions import decide_all
 from otolith_training.measure.intervals import (
     DRAWS,
@@ -41,7 +41,7 @@ PIECE_S = 5.0  # of a long recording
 def soak(
     model: Model,
     recipe: Recipe,
-    items: Sequence[Clip | Run],
+    items: Sequence[AnyItem],
     advance: Advance | None = None,
     minutes: Sequence[float] = MINUTES,
 ) -> list[dict[str, Any]]:
@@ -125,7 +125,7 @@ def paired_interval(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[float, 
     return percentiles(drawn @ kinds / len(difference))
 
 
-def _sounds(items: Sequence[Clip | Run], card: Card) -> Iterator[Floats]:
+def _sounds(items: Sequence[AnyItem], card: Card) -> Iterator[Floats]:
     """The items' sound in seeded order, again and again."""
     random = np.random.default_rng(SEED)
     while True:

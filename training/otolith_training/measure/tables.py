@@ -8,18 +8,22 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from otolith.inference.card import Card
+from otolith.inference.card import Card, Tokens
+
+UNITS = ("clips", "lines", "rows", "runs", "tokens")
 
 
 def print_figures(figures: Mapping[str, Any], console: Console) -> None:
     """What `evaluate` found, for people."""
-    unit = "clips" if "clips" in figures else "rows"
+    unit = next(name for name in UNITS if name in figures)
     console.print(
         f"{figures['model']} on {figures['data']}, split {figures['split']}, {figures[unit]:,} {unit}",
         markup=False,
         soft_wrap=True,  # a line that a program reads stays one
     )
-    console.print(f"accuracy {figures['accuracy']:.1%}   macro-F1 {figures['macro_f1']:.3f}")
+    console.print(in_short(figures))
+    if "confusion" not in figures:
+        return
     table = Table("label", unit, "precision", "recall", "F1", "taken for")
     for label, row in zip(figures["confusion"]["labels"], figures["confusion"]["matrix"], strict=True):
         of = figures["per_label"][label]
@@ -27,6 +31,16 @@ def print_figures(figures: Mapping[str, Any], console: Console) -> None:
             told = [f"{of[key]:.3f}" for key in ("precision", "recall", "f1")]
             table.add_row(label, f"{of['support']:,}", *told, _taken_for(label, row, figures["confusion"]["labels"]))
     console.print(table)
+
+
+def in_short(figures: Mapping[str, Any]) -> str:
+    """The figures that matter, in a line: of labels that were told, or of tokens that were forecast."""
+    if "perplexity" in figures:
+        return (
+            f"perplexity {figures['perplexity']:.2f}, {figures['bits_per_token']:.3f} bits a token, "
+            f"{figures['accuracy']:.1%} forecast first"
+        )
+    return f"accuracy {figures['accuracy']:.1%}, macro-F1 {figures['macro_f1']:.3f}"
 
 
 def _taken_for(label: str, row: Sequence[int], labels: Sequence[str]) -> str:
@@ -45,8 +59,9 @@ def to_markdown(card: Card, size_bytes: int) -> str:
     for split, figures in card.metrics.items():
         if isinstance(figures, Mapping):
             lines += _figures(split, figures)
-    lines += ["## Detector", "", "| label | starts at | ends below | smoothing | rest |"]
-    lines += ["| --- | --- | --- | --- | --- |"]
+    if card.detector:
+        lines += ["## Detector", "", "| label | starts at | ends below | smoothing | rest |"]
+        lines += ["| --- | --- | --- | --- | --- |"]
     lines += [
         f"| {label} | {t.threshold:g} | {t.release:g} | {t.smoothing_s:g} s | {t.refractory_s:g} s |"
         for label, t in card.detector.items()
@@ -59,16 +74,28 @@ def to_markdown(card: Card, size_bytes: int) -> str:
 
 def _summary(card: Card, size_bytes: int) -> list[str]:
     what = "sound" if card.kind == "audio" else ", ".join(f"{c.name} ({c.unit})" for c in card.channels)
+    if isinstance(card.tokens, Tokens):
+        return [
+            f"- reads: {card.tokens.cut}, of which it knows {len(card.tokens.vocabulary):,}",
+            f"- tells: {'the next one' if card.task == 'forecast' else ', '.join(card.labels)}",
+            *_size(card, size_bytes),
+        ]
     step = f"{card.hop_length} samples ({1000 * card.hop_length / card.sample_rate:g} ms)"
     lines = [
         f"- hears: {what} at {card.sample_rate:g} Hz, a step every {step if card.kind == 'audio' else 'row'}",
-        f"- tells: {', '.join(card.labels)}",
+        f"- tells: {', '.join(card.labels)}"
+        if card.output != "forecast"
+        else f"- tells: the {card.output_shape[0]} rows that follow" + (", and anomalies" if card.anomaly else ""),
     ]
     if card.background is not None:
         lines.append(f"- nothing happens: {card.background}")
-    if "parameters" in card.metrics:
-        lines.append(f"- size: {card.metrics['parameters']:,} parameters, {size_bytes / 1000:.0f} kB")
-    return lines
+    return lines + _size(card, size_bytes)
+
+
+def _size(card: Card, size_bytes: int) -> list[str]:
+    if "parameters" not in card.metrics:
+        return []
+    return [f"- size: {card.metrics['parameters']:,} parameters, {size_bytes / 1000:.0f} kB"]
 
 
 def _figures(split: str, figures: Mapping[str, Any]) -> list[str]:
@@ -80,7 +107,7 @@ def _figures(split: str, figures: Mapping[str, Any]) -> list[str]:
         lines.append(f"| {name.replace('_', ' ')} | {_told(name, value)}{sure} |")
     if (delay := figures.get("delay_s")) and delay["median"] is not None:
         lines.append(f"| delay, median and 95th | {delay['median']:.2f} s, {delay['p95']:.2f} s |")
-    if runs := figures.get("runs"):
+    if isinstance(runs := figures.get("runs"), Mapping):
         interval = " to ".join(_told("accuracy", edge) for edge in runs["accuracy_interval"])
         lines.append(
             f"| accuracy of {runs['runs']:,} whole runs | {_told('accuracy', runs['accuracy'])} ({interval}) |"

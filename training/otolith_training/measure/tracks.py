@@ -204,7 +204,7 @@ def _names(data: Path, card: Card, split: str | None) -> list[str]:
         rows: Sequence[Mapping[str, str]] = read_manifest(data)
     else:
         suffixes = SENSOR_SUFFIXES if card.kind == "sensor" else AUDIO_SUFFIXES
-        paths = [path for path in sorted(data.glob("**/*")) if path.suffix.lower() in suffixes]
+        paths = [path for path in sorted(data.glob("**/*")) if path.name.lower().endswith(suffixes)]
         rows = [{"file": path.relative_to(data).as_posix()} for path in paths if path != data / EVENTS]
     names = [row["file"] for row in rows if split is None or SPLIT_NAMES.get((row.get("split") or "").lower()) == split]
     if not names:

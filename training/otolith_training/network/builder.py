@@ -57,8 +57,8 @@ class Graph:
         return f"state.{name}"
 
     def model(self, frame_shape: Sequence[int], output: str, output_shape: Sequence[int]) -> onnx.ModelProto:
-        """The finished model."""
-        inputs = [_value("frames", "streams", "frames", *frame_shape)]
+        """The finished model; frames without a shape of their own are token ids."""
+        inputs = [_value("frames", "streams", "frames", *frame_shape, integer=not frame_shape)]
         inputs += [_value(name, "streams", *shape) for name, shape in self.states]
         outputs = [_value(output, "streams", "frames", *output_shape)]
         outputs += [_value(name + NEXT, "streams", *shape) for name, shape in self.states]
@@ -73,5 +73,5 @@ def to_array(tensor: Tensor) -> NDArray[np.float64]:
     return tensor.detach().cpu().numpy().astype(np.float64)
 
 
-def _value(name: str, *shape: str | int) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+def _value(name: str, *shape: str | int, integer: bool = False) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.INT64 if integer else TensorProto.FLOAT, list(shape))

@@ -8,8 +8,12 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from otolith.inference.card import FORMAT, Card, Channel, DataSet, Made, Proof
-from otolith_training.recipe import Mfcc, Recipe
+import msgspec
+
+from otolith.inference.card import FORMAT, Anomaly, Card, Channel, DataSet, Made, Proof, Utterance
+from otolith.inference.card import Tokens as CardTokens
+from otolith.inference.tokenizer import END
+from otolith_training.recipe import Frontend, Mfcc, Recipe, Rows, Tokens, Utterances
 
 NO_PROOF = Proof(seed=0, frames=1, scale=1.0, posteriors=[])
 PACKAGES = ("otolith", "numpy", "onnx", "onnxruntime", "torch")
@@ -29,7 +33,7 @@ def make_card(
         sample_rate=float(f.sample_rate),
         hop_length=hop,
         window_length=window,
-        channels=[Channel("mono", "full scale")] if isinstance(f, Mfcc) else f.channels,
+        channels=_channels(f),
         labels=recipe.all_labels,
         background=recipe.data.background,
         task=recipe.task,
@@ -40,7 +44,39 @@ def make_card(
         metrics=dict(metrics or {}),
         made=Made(datetime.now(UTC).isoformat(timespec="seconds"), versions(), seed),
         proof=NO_PROOF,
+        anomaly=_anomaly(recipe),
+        tokens=_tokens(f),
+        utterance=_utterance(recipe),
     )
+
+
+def _anomaly(recipe: Recipe) -> Anomaly | msgspec.UnsetType:
+    a = recipe.anomaly
+    return msgspec.UNSET if a is None else Anomaly(a.lead, a.smoothing_rows, a.memory_rows, a.warm_up_rows)
+
+
+def _channels(frontend: Frontend) -> list[Channel]:
+    match frontend:
+        case Mfcc():
+            return [Channel("mono", "full scale")]
+        case Tokens():
+            return [Channel("token", "id")]
+        case Rows():
+            return frontend.channels
+
+
+def _tokens(frontend: Frontend) -> CardTokens | msgspec.UnsetType:
+    """How text is cut, of a front end that knows its vocabulary: the unknown token stands first in it."""
+    if not isinstance(frontend, Tokens):
+        return msgspec.UNSET
+    vocabulary = frontend.vocabulary
+    end = END if END in vocabulary else None
+    return CardTokens(frontend.cut, frontend.lower, vocabulary, vocabulary[0], end)
+
+
+def _utterance(recipe: Recipe) -> Utterance | msgspec.UnsetType:
+    of = recipe.streams
+    return Utterance(of.silence_s, of.silence_dbfs) if isinstance(of, Utterances) else msgspec.UNSET
 
 
 def versions() -> dict[str, str]:

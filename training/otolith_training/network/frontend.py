@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from otolith_training.recipe import Frontend as FrontendSettings
-from otolith_training.recipe import Mfcc, Rows
+from otolith_training.recipe import Mfcc, Rows, Tokens
 
 AMIN = 1e-10  # the lowest power that has decibels, as in librosa
 DB = 10 / math.log(10)  # decibels of a natural logarithm of power
+
+UNKNOWN_ID = 0  # of the token that stands for all that are not in the vocabulary
 
 State = dict[str, Tensor]
 
@@ -27,6 +30,7 @@ State = dict[str, Tensor]
 class Frontend(nn.Module, ABC):
     """What both kinds share: `raw` features, which are linear in what follows, and their scaling."""
 
+    has_own_dropout: ClassVar[bool] = False  # else the first layer's input is dropped as any other layer's
     offset: Tensor  # (features,)
     factor: Tensor  # (features,)
 
@@ -123,8 +127,46 @@ class RowsFrontend(Frontend):
         return frames, {}
 
 
-def make_frontend(settings: FrontendSettings) -> MfccFrontend | RowsFrontend:
-    """The front end that a recipe asks for, not scaled yet."""
+class TokenFrontend(Frontend):
+    """A token's vector: the front end that learns, and is not scaled.
+
+    While training some tokens are taken for the unknown one, and some of the vectors' values are left out, the same all
+    through a stream (Gal and Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent Neural
+    Networks", 2016).
+    """
+
+    has_own_dropout = True
+
+    def __init__(self, settings: Tokens) -> None:
+        super().__init__(settings.width)
+        self.settings = settings
+        self.embedding = nn.Embedding(len(settings.vocabulary), settings.width)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+
+    def fresh_state(self, streams: int) -> State:  # noqa: ARG002 - as of a sensor's rows
+        """Nothing is carried."""
+        return {}
+
+    def raw(self, frames: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: ARG002
+        """The token ids `(streams, frames)` themselves: nothing of them is learned."""
+        return frames, {}
+
+    def scaled(self, raw: Tensor) -> Tensor:
+        """Vectors `(streams, frames, features)` of token ids."""
+        if not self.training:
+            vectors: Tensor = self.embedding(raw)
+            return vectors
+        s = self.settings
+        hidden = torch.rand(raw.shape, device=raw.device) < s.unknown_share
+        vectors = self.embedding(raw.masked_fill(hidden, UNKNOWN_ID))
+        kept = torch.rand(len(raw), 1, self.features, device=raw.device) >= s.dropout
+        return vectors * kept / (1 - s.dropout)
+
+
+def make_frontend(settings: FrontendSettings) -> MfccFrontend | RowsFrontend | TokenFrontend:
+    """The front end that a recipe asks for, not scaled yet; of tokens, whose vocabulary must stand in it."""
+    if isinstance(settings, Tokens):
+        return TokenFrontend(settings)
     return MfccFrontend(settings) if isinstance(settings, Mfcc) else RowsFrontend(settings)
 
 

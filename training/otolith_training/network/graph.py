@@ -11,7 +11,7 @@ import onnx
 
 from otolith_training.network.builder import LAST, NEXT, Array, Graph, to_array
 from otolith_training.network.cells import write_layer
-from otolith_training.network.frontend import AMIN, DB, Frontend, MfccFrontend
+from otolith_training.network.frontend import AMIN, DB, Frontend, MfccFrontend, TokenFrontend
 from otolith_training.network.network import Network
 from otolith_training.network.spectrum import Factors, first_stage, last_stage, mel_stage, power_matrices
 
@@ -23,6 +23,7 @@ def network_graph(network: Network) -> onnx.ModelProto:
     """
     graph, head = Graph(), network.head
     x, fold = _frontend(graph, network.frontend)  # (streams, frames, bands), and bands -> scaled features
+    rows = x
     if network.convolution is not None:
         x = _convolution(graph, x, network, fold)
         fold = np.eye(network.convolution.out_features)
@@ -30,6 +31,9 @@ def network_graph(network: Network) -> onnx.ModelProto:
     for index, layer in enumerate(network.recurrent):
         x = write_layer(graph, x, str(index), layer, fold)
         fold = np.eye(network.settings.hidden)
+    if head.sees_rows:  # only a sensor's features are as wide as its bands
+        rows = graph.add("Mul", rows, graph.constant("factor", network.frontend.factor))
+        x = graph.add("Concat", x, graph.add("Transpose", rows, perm=[1, 0, 2]), axis=2)
     head.write(graph, x)
     return graph.model(_frame_shape(network.frontend), head.output, head.output_shape)
 
@@ -49,6 +53,9 @@ def _frontend(graph: Graph, frontend: Frontend) -> tuple[str, Array]:
 
     Centred: zero where scaled features are zero, so that a carried zero means the same on both sides of the fold.
     """
+    if isinstance(frontend, TokenFrontend):
+        vectors = graph.constant("embedding", frontend.embedding.weight)
+        return graph.add("Gather", vectors, "frames"), np.eye(frontend.features)
     factor = to_array(frontend.factor)
     if not isinstance(frontend, MfccFrontend):
         return graph.add("Sub", "frames", graph.constant("offset", frontend.offset)), np.diag(factor)
@@ -120,4 +127,6 @@ def _convolution(graph: Graph, x: str, network: Network, fold: Array) -> str:
 
 
 def _frame_shape(frontend: Frontend) -> list[int]:
+    if isinstance(frontend, TokenFrontend):
+        return []
     return [frontend.settings.hop_length] if isinstance(frontend, MfccFrontend) else [frontend.features]

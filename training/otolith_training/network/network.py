@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from otolith_training.network.cells import fresh_layer, make_layer, run_layer
 from otolith_training.network.frontend import Frontend, State, make_frontend
+from otolith_training.network.heads.classify import ClassifyHead
+from otolith_training.network.heads.forecast import ForecastHead
 from otolith_training.network.heads.head import Head
 from otolith_training.network.heads.tag import TagHead
 from otolith_training.recipe import Network as NetworkSettings
-from otolith_training.recipe import Recipe
+from otolith_training.recipe import Recipe, Rows
 
 
 class Network(nn.Module):
@@ -70,9 +72,15 @@ class Network(nn.Module):
         `lengths` `(streams,)` tells how many of the frames are a stream's own where it is padded. A network that looks
         only backwards says the same of those without it.
         """
-        x, following = self.body(features, state, lengths)
-        said, carried = self.head(self.dropout(x), state)
+        x, following = self.before_head(features, state, lengths)
+        said, carried = self.head(x, state)
         return said, {**following, **carried}
+
+    def before_head(self, features: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """What the head takes, `(streams, frames, ...)`, and the body's part of the next state."""
+        x, following = self.body(features, state, lengths)
+        x = x if self.head.has_own_dropout else self.dropout(x)
+        return (torch.cat((x, features), dim=-1) if self.head.sees_rows else x), following
 
     def body(self, features: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """The last layer's outputs `(streams, frames, width)` of scaled features, and its part of the next state."""
@@ -84,8 +92,10 @@ class Network(nn.Module):
             following["convolution"] = past[:, count:]
             seen = torch.cat([past[:, j : j + count] for j in range(kernel)], dim=2)
             x = torch.relu(self.convolution(seen))
+        is_dropped = self.frontend.has_own_dropout and self.convolution is None
         for index, layer in enumerate(self.recurrent):
-            x, carried = run_layer(layer, self.dropout(x), state, str(index), lengths)
+            given = x if is_dropped and index == 0 else self.dropout(x)
+            x, carried = run_layer(layer, given, state, str(index), lengths)
             following |= carried
         return x, following
 
@@ -100,6 +110,13 @@ def make_head(recipe: Recipe, width: int) -> Head:
     match recipe.task:
         case "tag":
             return TagHead(width, len(recipe.all_labels))
+        case "classify":
+            return ClassifyHead(width, len(recipe.all_labels), recipe.network.pool, recipe.network.dropout)
+        case "forecast":
+            if recipe.forecast is None:  # of the next token: posteriors, as of labels
+                return TagHead(width, len(recipe.all_labels))
+            assert isinstance(recipe.frontend, Rows)  # noqa: S101 - the recipe was checked for it
+            return ForecastHead(width, len(recipe.frontend.channels), recipe.forecast)
 
 
 def detach(state: State) -> State:

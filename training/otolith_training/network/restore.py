@@ -18,7 +18,7 @@ from torch import Tensor
 from otolith.errors import ModelError
 from otolith_training.network.builder import to_array
 from otolith_training.network.cells import read_layer
-from otolith_training.network.frontend import AMIN, DB, MfccFrontend
+from otolith_training.network.frontend import AMIN, DB, MfccFrontend, TokenFrontend
 from otolith_training.network.heads.head import set_parameters
 from otolith_training.network.network import Network, make_network
 from otolith_training.recipe import Recipe
@@ -54,8 +54,13 @@ def _fill(network: Network, constants: dict[str, Array]) -> None:
         dct = to_array(frontend.dct)
         frontend.offset.copy_(torch.from_numpy(-np.log(constants["floor"] / AMIN) * DB @ dct))
         fold = DB * dct * to_array(frontend.factor)  # (bands, features), as in `graph._frontend`
+    elif isinstance(frontend, TokenFrontend):
+        set_parameters(frontend.embedding, {"weight": constants["embedding"]})
+        fold = np.eye(frontend.features)
     else:
         frontend.offset.copy_(torch.from_numpy(constants["offset"]))
+        if network.head.sees_rows:  # its weights stand in the file as they are, so the scaling must be the file's
+            frontend.factor.copy_(torch.from_numpy(constants["factor"]))
         fold = np.diag(to_array(frontend.factor))
     unfold = np.asarray(np.linalg.pinv(fold), np.float64)  # (features, bands)
     if network.convolution is not None:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from otolith.inference.card import Card
 from otolith_training.network.builder import Graph
 from otolith_training.network.frontend import State
 
@@ -25,6 +26,8 @@ class Head(nn.Module, ABC):
     """What heads share. `forward` gives what is learned from, `to_output` makes of it what the file puts out."""
 
     output: ClassVar[str]  # the model file's name of what comes out
+    sees_rows: ClassVar[bool] = False  # takes the scaled features beside the last layer's outputs, behind them
+    has_own_dropout: ClassVar[bool] = False  # else its inputs are dropped for it, frame by frame
 
     @property
     @abstractmethod
@@ -46,6 +49,10 @@ class Head(nn.Module, ABC):
     def relabelled(self, columns: Sequence[int]) -> Mapping[str, Tensor]:  # noqa: ARG002 - not all heads know labels
         """Its parameters for other labels, each of which begins as the one in its place in `columns` is."""
         return self.state_dict()
+
+    def complete(self, card: Card) -> Card:
+        """The card with what only the head knows."""
+        return card
 
     @abstractmethod
     def write(self, graph: Graph, x: str) -> None:
