@@ -1,7 +1,7 @@
 """The sets that the recipes name, laid out as they expect them, each a slice of real recordings.
 
 UCI HAR's licence lets no slice of it stand here: its recipe gets windows of the same kind of sensor, from SP-SW-HAR.
-Nor does that of the review sentences: its recipe gets sentences made up.
+Nor do those of the review sentences and of ETTh1: their recipes get sentences and rows made up, and so does NAB's.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ def lay_out(folder: Path) -> Path:
     write_sentences(folder).joinpath("sentences").rename(folder / "rt_polarity")
     (folder / "text").mkdir()
     write_verse(folder / "text")
+    _series(folder / "ett" / "ETTh1.csv", ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"], 14_400, 3600)
+    _series(folder / "nab" / "realAWSCloudwatch" / "ec2_cpu_utilization_24ae8d.csv", ["value"], 700, 300)
     return folder
 
 
@@ -88,3 +90,13 @@ def _uci_har(folder: Path, runs: list[Run]) -> None:
             subject=np.array([run.group for run, _ in cuts]),
             channels=np.array(channels),
         )
+
+
+def _series(path: Path, channels: list[str], rows: int, step_s: float) -> None:
+    """A rhythm with noise in every channel, over and over in 24 rows."""
+    path.parent.mkdir(parents=True)
+    at = np.arange(rows)
+    noise = np.random.default_rng(0).normal(0, 0.3, (rows, len(channels)))
+    values = np.sin(2 * np.pi * at[:, None] / 24 + np.arange(len(channels))) + noise
+    table = np.column_stack((at * step_s, values))
+    np.savetxt(path, table, "%.4f", ",", header=",".join(["t", *channels]), comments="")
