@@ -167,7 +167,8 @@ class Forecast(Section, frozen=True):
     horizon: int  # rows ahead
     look_back: int = 48  # rows that the linear path sees
     anchor: Literal["last", "mean"] = "last"  # it maps how the rows differ from the last one, or from the mean
-    ridge: float = 100.0  # its penalty: how firmly it is held to the anchor, and each channel's map to the common one
+    ridge: float = 100.0  # its penalty: how firmly the map that all channels share is held to the anchor
+    own_ridge: float = 1000.0  # ... and each channel's own map to the one that they share
     hidden: int = 16  # units of the decoder
     stride: int = 1  # rows that each of its steps tells at once: with more, a step of the whole model costs less
     teacher_forcing: tuple[float, float] = (1.0, 0.0)  # share of true rows fed to the decoder, at first and at last
