@@ -112,7 +112,8 @@ def scale(network: Network, recipe: Recipe, chunks: list[Chunk]) -> None:
     frames = torch.from_numpy(np.concatenate([chunk.frames for chunk in chunks])).to(device)
     raw, _ = frontend.raw(frames, frontend.fresh_state(len(frames)))
     scaling = recipe.frontend.scaling if isinstance(recipe.frontend, Rows) else "z-score"
-    fit_scaling(frontend, frontend.unscaled(raw).flatten(0, 1), scaling)
+    heard = raw[:, min(frontend.warm_up, raw.shape[1] - 1) :]
+    fit_scaling(frontend, frontend.unscaled(heard).flatten(0, 1), scaling)
 
 
 def _find_logbook(runs: Path, identity: Identity, resume: bool, console: Console) -> Logbook:

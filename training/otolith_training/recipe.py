@@ -9,12 +9,13 @@ from typing import Literal
 
 import msgspec
 
-from otolith.inference.card import Channel, Trigger
+from otolith.inference.card import FULL_SCALE, Channel, Trigger
 
 CellName = Literal["gru", "lstm", "rnn"]
 Task = Literal["tag"]  # a label for every frame
 
 DEFAULT_CLIP_NORM = 1.0
+MONO = Channel("mono", FULL_SCALE)
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,9 +47,9 @@ class Data(Section, frozen=True):
     unknown: str | None = None  # the label of what is of the kind but none of the labels (a word we do not know)
     background: str | None = None  # the label that means nothing happens
     files: list[str] = []  # glob patterns of the files to use; empty: all that can be read
-    label_column: str = "label"  # the manifest's column that holds a file's label
+    label_column: str = "label"  # the manifest's column that holds a file's label; of packed signals, several by "+"
     group_column: str = ""  # ... its speaker or subject; empty: `speaker` or `subject`, whichever is there
-    dev: list[str] = []  # groups to hold out for choosing; empty: the manifest's split, or a hash (datasets.py)
+    dev: list[str] = []  # groups to hold out for choosing; empty: the manifest's split, or a hash (splits.py)
     test: list[str] = []  # groups to hold out for the last look
     backgrounds: list[Backgrounds] = []
 
@@ -64,6 +65,38 @@ class Mfcc(Section, frozen=True, tag_field="type", tag="mfcc"):
     f_min: float = 20.0  # Hz, lowest edge of the mel bands
     f_max: float = 7600.0  # Hz, highest
 
+    @property
+    def bands(self) -> int:
+        """Bands of a spectrum."""
+        return self.n_mels
+
+    @property
+    def channel(self) -> Channel:
+        """What is heard: mono sound, in parts of full scale."""
+        return MONO
+
+    @property
+    def full_scale(self) -> float:
+        """What a sample of 1 stands for."""
+        return 1.0
+
+
+class Spectrum(Section, frozen=True, tag_field="type", tag="spectrum"):
+    """Bands of the power spectrum in decibels, of vibration or any signal whose lines say more than a voice's shape."""
+
+    sample_rate: int  # Hz
+    f_max: float  # Hz, highest edge of the bands; stay below what the recorder's own filter takes away
+    f_min: float = 20.0  # Hz, lowest; two bins (2 * sample_rate / window_length) keep an offset out
+    bands: int = 64
+    scale: Literal["linear", "log"] = "linear"  # bands evenly apart, or by equal ratios
+    window_length: int = 1024  # samples a spectrum looks at
+    hop_length: int = 512  # samples from one frame to the next
+    average: int = (
+        1  # frames whose bands are averaged: one spectrum is noisy, and a machine does not change in a second
+    )
+    channel: Channel = MONO
+    full_scale: float = 1.0  # in the channel's unit: what a sample of 1 stands for, here and at the live source
+
 
 class Rows(Section, frozen=True, tag_field="type", tag="sensor"):
     """A sensor's rows as they are, scaled by what the training rows show."""
@@ -73,7 +106,8 @@ class Rows(Section, frozen=True, tag_field="type", tag="sensor"):
     scaling: Literal["z-score", "min-max"] = "z-score"  # mean 0 and deviation 1, or lowest -1 and highest 1
 
 
-Frontend = Mfcc | Rows
+Sound = Mfcc | Spectrum
+Frontend = Sound | Rows
 
 
 class Convolution(Section, frozen=True):
@@ -132,6 +166,19 @@ class Runs(Section, frozen=True, tag_field="type", tag="runs"):
     start_on_run: float = 0.7  # share of fresh starts at a run's first row; the rest begin anywhere in it
 
 
+class Signals(Section, frozen=True, tag_field="type", tag="signals"):
+    """Streams stitched of pieces of recordings that have one label each, as of a machine (signal_stitcher.py)."""
+
+    piece_s: tuple[float, float] = (1.0, 6.0)  # how long one recording stands before the next
+    known_after_s: float = 0.25  # from a new piece on; until then the label before it is right as well
+    speed: tuple[float, float] = (0.95, 1.05)  # how much faster it is played: a machine under another load
+    gain_db: float = 4.0  # deviation of a piece's gain: another mounting or sensor
+    equalizer_db: float = 3.0  # deviation of a random colouring of the spectrum, a chunk
+    mask_bands: int = 6  # widest mask over bands (SpecAugment)
+    mask_frames: int = 0  # longest mask over frames
+    stretch_s: float = 1.0  # how long a stretch is that gets one decision where the model is measured
+
+
 class Training(Section, frozen=True):
     """How the network is fitted: AdamW under a one-cycle schedule, truncated back-propagation through time."""
 
@@ -178,7 +225,7 @@ class Recipe(Section, frozen=True):
     data: Data
     frontend: Frontend
     network: Network
-    streams: Clips | Runs
+    streams: Clips | Runs | Signals
     training: Training
     detector: Detector = Detector()
     limits: str = ""  # what a user of the model should know it cannot do; stands on its card

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import get_args, get_type_hints
 import msgspec
 
 from otolith.errors import SettingsError
-from otolith.inference.card import trigger_faults
+from otolith.inference.card import FULL_SCALE, Channel, trigger_faults
 from otolith_training.recipe import (
     Backgrounds,
     Clips,
@@ -24,7 +25,8 @@ from otolith_training.recipe import (
     Recipe,
     Rows,
     Runs,
-    Section,
+    Signals,
+    Spectrum,
     Training,
 )
 
@@ -52,14 +54,15 @@ def parse_recipe(text: str, where: str) -> Recipe:
     return recipe
 
 
-_SECTIONS: dict[str, tuple[type[Section], ...]] = {
+_SECTIONS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "": (Recipe,),
     "data": (Data,),
     "data.backgrounds": (Backgrounds,),
-    "frontend": (Mfcc, Rows),
+    "frontend": (Mfcc, Spectrum, Rows),
+    "frontend.channel": (Channel,),
     "network": (Network,),
     "network.convolution": (Convolution,),
-    "streams": (Clips, Runs),
+    "streams": (Clips, Runs, Signals),
     "training": (Training,),
     "detector": (Detector,),
 }
@@ -138,13 +141,17 @@ def _data_faults(data: Data) -> list[str]:
 def _kind_faults(recipe: Recipe) -> list[str]:
     audio = recipe.data.kind == "audio"
     faults = []
-    if audio != isinstance(recipe.frontend, Mfcc):
-        faults.append(f"frontend.type: does not fit data.kind {recipe.data.kind!r}; audio takes mfcc, sensor sensor")
-    if audio != isinstance(recipe.streams, Clips):
-        faults.append(f"streams.type: does not fit data.kind {recipe.data.kind!r}; audio takes clips, sensor runs")
+    if audio == isinstance(recipe.frontend, Rows):
+        remedy = "audio takes mfcc or spectrum, sensor sensor"
+        faults.append(f"frontend.type: does not fit data.kind {recipe.data.kind!r}; {remedy}")
+    if audio == isinstance(recipe.streams, Runs):
+        remedy = "audio takes clips or signals, sensor runs"
+        faults.append(f"streams.type: does not fit data.kind {recipe.data.kind!r}; {remedy}")
     if recipe.data.backgrounds and not audio:
         faults.append("data.backgrounds: a sensor set has none; leave them out")
-    if audio and recipe.data.background is None:
+    if recipe.data.backgrounds and isinstance(recipe.streams, Signals):
+        faults.append("data.backgrounds: signals have none laid under them; give the background's a label")
+    if isinstance(recipe.streams, Clips) and recipe.data.background is None:
         faults.append("data.background: is missing; a stream of sound needs a label for what is no word")
     return faults
 
@@ -169,8 +176,25 @@ def _frontend_faults(frontend: Frontend) -> list[str]:
             f"frontend.f_max: {f.f_max:g} Hz with f_min {f.f_min:g} Hz; "
             f"0 <= f_min < f_max <= {f.sample_rate / 2:g} (half the sample rate) must hold"
         )
-    if not 1 <= f.n_mfcc <= f.n_mels <= 256:
+    if isinstance(f, Spectrum):
+        faults += _spectrum_faults(f)
+    elif not 1 <= f.n_mfcc <= f.n_mels <= 256:
         faults.append(f"frontend.n_mfcc: {f.n_mfcc} with n_mels {f.n_mels}; 1 <= n_mfcc <= n_mels <= 256 must hold")
+    return faults
+
+
+def _spectrum_faults(f: Spectrum) -> list[str]:
+    faults = []
+    if not 1 <= f.bands <= 512:
+        faults.append(f"frontend.bands: {f.bands}; between 1 and 512")
+    if not 1 <= f.average <= 256:
+        faults.append(f"frontend.average: {f.average}; between 1 and 256 frames")
+    if f.scale == "log" and f.f_min <= 0:
+        faults.append(f"frontend.f_min: {f.f_min:g} Hz; bands by equal ratios must begin above 0")
+    if not 0 < f.full_scale < math.inf:
+        faults.append(f"frontend.full_scale: {f.full_scale:g}; above 0, what a sample of 1 is in the channel's unit")
+    if f.channel.unit == FULL_SCALE and f.full_scale != 1:
+        faults.append(f"frontend.full_scale: {f.full_scale:g} of no unit; name the channel's, such as g")
     return faults
 
 
@@ -218,6 +242,8 @@ _SHARES = (
 _HIGHEST = {
     **dict.fromkeys(_SHARES, 1.0),
     "clip_gain_db": 40.0,
+    "gain_db": 40.0,
+    "equalizer_db": 40.0,
     "vocal_tract": 0.5,
     "time_warp": 1.0,
     "rate_drift": 1.0,
@@ -225,7 +251,7 @@ _HIGHEST = {
 }
 
 
-def _stream_faults(streams: Clips | Runs) -> list[str]:
+def _stream_faults(streams: Clips | Runs | Signals) -> list[str]:
     faults = []
     for name in streams.__struct_fields__:
         value = getattr(streams, name)
@@ -237,6 +263,10 @@ def _stream_faults(streams: Clips | Runs) -> list[str]:
             faults.append(f"streams.{name}: {value:g}; between 0 and {highest:g}")
     if not 0.25 <= streams.speed[0] <= streams.speed[1] <= 4:
         faults.append(f"streams.speed: {streams.speed[0]:g} to {streams.speed[1]:g}; between 0.25 and 4")
+    if isinstance(streams, Signals) and min(streams.piece_s[0], streams.stretch_s) <= 0:
+        faults.append("streams: piece_s and stretch_s are lengths of time; both must be above 0")
+    if isinstance(streams, Signals) and streams.known_after_s < 0:
+        faults.append(f"streams.known_after_s: {streams.known_after_s:g}; it must not be negative")
     if isinstance(streams, Clips):
         if streams.gap_s[0] < 0 or streams.scene_s[0] <= 0 or streams.held_s < 0:
             faults.append("streams: gap_s, scene_s and held_s are lengths of time; none may be negative")
@@ -272,6 +302,8 @@ def _detector_faults(recipe: Recipe) -> list[str]:
         faults.append(
             "detector.false_alarms_per_hour: is missing; say the budget of the labels without one of their own"
         )
+    if d.false_alarms_per_hour is not None and isinstance(recipe.streams, Signals):
+        faults.append("detector.false_alarms_per_hour: needs streams of clips or runs; say thresholds instead")
     if d.false_alarms_per_hour is not None and d.labels:
         faults.append("detector.labels: cannot be kept and chosen within false_alarms_per_hour; leave out either")
     return faults

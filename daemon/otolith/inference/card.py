@@ -15,6 +15,7 @@ from otolith.errors import ModelError
 
 FORMAT = 1
 METADATA_KEY = "otolith.card"
+FULL_SCALE = "full scale"  # the unit of samples that are only known in parts of what their source can give
 
 Kind = Literal["audio", "sensor", "token"]
 
@@ -68,7 +69,8 @@ class Card(msgspec.Struct, frozen=True):
     """What a model promises. Field by field in `docs/model-format.md`.
 
     `sample_rate` is in Hz, of samples (audio) or rows (sensor); `hop_length` and `window_length` are in samples or
-    rows; `latency_s` is how much sound the front end looks back over before a frame is complete.
+    rows; `latency_s` is how much sound the front end looks back over before a frame is complete. `full_scale` stands
+    where samples have a unit: what a sample of 1 is in it.
     """
 
     format: int
@@ -88,6 +90,7 @@ class Card(msgspec.Struct, frozen=True):
     metrics: dict[str, Any]
     made: Made
     proof: Proof
+    full_scale: float | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def frame_rate(self) -> float:
@@ -159,7 +162,18 @@ def _faults(card: Card) -> list[str]:
         faults.append(f"the proof holds {len(card.proof.posteriors)} rows for {card.proof.frames} frames")
     if any(len(row) != math.prod(card.output_shape) for row in card.proof.posteriors):
         faults.append("the proof's rows are not as long as the labels")
+    faults += _scale_faults(card)
     return faults
+
+
+def _scale_faults(card: Card) -> list[str]:
+    """Only samples have a full scale: rows and forecasts stand in their units as they are."""
+    scale = card.full_scale
+    if scale is msgspec.UNSET:
+        return []
+    if card.kind != "audio":
+        return [f"full_scale stands on a model of kind {card.kind}; only samples have one"]
+    return [] if 0 < scale < math.inf else [f"full_scale is {scale}; it must be above 0"]
 
 
 def trigger_faults(trigger: Trigger) -> list[str]:

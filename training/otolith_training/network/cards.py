@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from otolith.inference.card import FORMAT, Card, Channel, DataSet, Made, Proof
-from otolith_training.recipe import Mfcc, Recipe
+from msgspec import UNSET
+
+from otolith.inference.card import FORMAT, FULL_SCALE, Card, DataSet, Made, Proof
+from otolith_training.recipe import Recipe, Rows, Spectrum
 
 NO_PROOF = Proof(seed=0, frames=1, scale=1.0, posteriors=[])
 PACKAGES = ("otolith", "numpy", "onnx", "onnxruntime", "torch")
@@ -20,8 +22,8 @@ def make_card(
 ) -> Card:
     """A card that wants nothing but its proof, which the export writes."""
     f = recipe.frontend
-    sound = isinstance(f, Mfcc)
-    hop, window = (f.hop_length, f.window_length) if isinstance(f, Mfcc) else (1, 1)
+    hop, window = (1, 1) if isinstance(f, Rows) else (f.hop_length, f.window_length)
+    looked_at = window + (f.average - 1) * hop if isinstance(f, Spectrum) else window
     return Card(
         format=FORMAT,
         name=recipe.name,
@@ -29,17 +31,18 @@ def make_card(
         sample_rate=float(f.sample_rate),
         hop_length=hop,
         window_length=window,
-        channels=[Channel("mono", "full scale")] if isinstance(f, Mfcc) else f.channels,
+        channels=f.channels if isinstance(f, Rows) else [f.channel],
         labels=recipe.all_labels,
         background=recipe.data.background,
         task=recipe.task,
         detector=recipe.triggers,
-        latency_s=window / f.sample_rate if sound else 0.0,
+        latency_s=0.0 if isinstance(f, Rows) else looked_at / f.sample_rate,
         recipe=text,
         data=list(sets),
         metrics=dict(metrics or {}),
         made=Made(datetime.now(UTC).isoformat(timespec="seconds"), versions(), seed),
         proof=NO_PROOF,
+        full_scale=UNSET if isinstance(f, Rows) or f.channel.unit == FULL_SCALE else f.full_scale,
     )
 
 
