@@ -12,13 +12,15 @@ from otolith.inference.card import DataSet
 from otolith_training.data.augment import Augmentation, make_augmentation
 from otolith_training.data.composer import ClipComposer, Seed
 from otolith_training.data.datasets import Clip, Run
-from otolith_training.data.material import Items, RowSet, SoundSet, describe_sets, load_rows, load_sound
+from otolith_training.data.material import Items, RowSet, SoundSet, describe_sets, load_rows, load_signals, load_sound
 from otolith_training.data.prefetch import Composer
+from otolith_training.data.signal_stitcher import SignalStitcher
 from otolith_training.data.stitcher import RunStitcher
 from otolith_training.data.targets import Targets
 from otolith_training.measure.rehearse import ClipRehearsal, Rehearsal, RowRehearsal
+from otolith_training.measure.rehearse_signals import SignalRehearsal
 from otolith_training.network.cards import make_card
-from otolith_training.recipe import Clips, Mfcc, Recipe, Rows, Runs
+from otolith_training.recipe import Clips, Recipe, Rows, Runs, Signals, Sound
 
 REHEARSAL_STREAMS = 16
 REHEARSAL_S = 60.0
@@ -50,9 +52,11 @@ def make_course(recipe: Recipe, text: str, items: Items, data: Path) -> Course:
             lambda epoch: _stitcher(recipe, rows, (training.seed, epoch)), rehearsal, describe_sets(recipe, runs, data)
         )
     settings = recipe.streams
+    if isinstance(settings, Signals):
+        return _signal_course(recipe, settings, items, data)
     assert isinstance(settings, Clips)  # noqa: S101 - the recipe was checked for it
     clips = [item for item in items if isinstance(item, Clip)]
-    assert isinstance(recipe.frontend, Mfcc)  # noqa: S101
+    assert isinstance(recipe.frontend, Sound)  # noqa: S101
     augment = make_augmentation(settings.augmentations, recipe.frontend.sample_rate, data)
     sound = load_sound(recipe, clips, data, "train")
     return Course(
@@ -62,6 +66,26 @@ def make_course(recipe: Recipe, text: str, items: Items, data: Path) -> Course:
         _rehearse_clips(recipe, text, load_sound(recipe, clips, data, "dev")),
         describe_sets(recipe, clips, data),
     )
+
+
+def _signal_course(recipe: Recipe, settings: Signals, items: Items, data: Path) -> Course:
+    training, frontend, labels = recipe.training, recipe.frontend, recipe.all_labels
+    assert isinstance(frontend, Sound)  # noqa: S101 - the recipe was checked for it
+
+    def stitcher(epoch: int) -> SignalStitcher:
+        return SignalStitcher(
+            load_signals(recipe, items, "train"),
+            settings,
+            frontend,
+            len(labels),
+            streams=training.batch,
+            frames=training.chunk_frames,
+            fresh_start=training.fresh_start,
+            seed=(training.seed, epoch),
+        )
+
+    rehearsal = SignalRehearsal(recipe, load_signals(recipe, items, "dev"))
+    return Course(stitcher, rehearsal, describe_sets(recipe, items, data))
 
 
 def _stitcher(recipe: Recipe, rows: RowSet, seed: Seed) -> RunStitcher:
@@ -89,19 +113,19 @@ def clip_composer(
     augment: Augmentation | None = None,
 ) -> ClipComposer:
     """A composer of streams as the recipe's front end takes them; `augment` is what training streams alone have."""
-    mfcc, labels, data = recipe.frontend, recipe.all_labels, recipe.data
-    assert isinstance(mfcc, Mfcc)  # noqa: S101 - the recipe was checked for it
+    frontend, labels, data = recipe.frontend, recipe.all_labels, recipe.data
+    assert isinstance(frontend, Sound)  # noqa: S101 - the recipe was checked for it
     assert data.background is not None  # noqa: S101
     unknown = None if data.unknown is None else labels.index(data.unknown)
     return ClipComposer(
         sound.material,
         settings,
         Targets(len(labels), labels.index(data.background), unknown),
-        sample_rate=mfcc.sample_rate,
-        hop_length=mfcc.hop_length,
+        sample_rate=frontend.sample_rate,
+        hop_length=frontend.hop_length,
         streams=streams,
         frames=frames,
-        bands=mfcc.n_mels,
+        bands=frontend.bands,
         fresh_start=recipe.training.fresh_start if settings is recipe.streams else 0.0,
         seed=seed,
         augment=augment,
@@ -135,7 +159,7 @@ def living_streams(settings: Clips) -> Clips:
 
 
 def _rehearse_clips(recipe: Recipe, text: str, sound: SoundSet) -> ClipRehearsal:
-    assert isinstance(recipe.frontend, Mfcc) and isinstance(recipe.streams, Clips)  # noqa: S101, PT018
+    assert isinstance(recipe.frontend, Sound) and isinstance(recipe.streams, Clips)  # noqa: S101, PT018
     frames = recipe.frontend.sample_rate // recipe.frontend.hop_length * 2
     settings = rehearsal_streams(recipe.streams)
     composer = clip_composer(recipe, sound, settings, REHEARSAL_STREAMS, frames, REHEARSAL_SEED)
