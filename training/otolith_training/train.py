@@ -13,9 +13,8 @@ from rich.console import Console
 
 from otolith.inference.card import Trigger
 from otolith.inference.model import Model
-from otolith.recordings import load_audio
-from otolith_training.data.datasets import Clip
 from otolith_training.data.material import Items, list_items
+from otolith_training.data.signals import whole_of
 from otolith_training.expect import choose_triggers, tell_streams
 from otolith_training.fit import Fitted, fit
 from otolith_training.measure.evaluate import measure
@@ -26,8 +25,8 @@ from otolith_training.recipe import Clips, Recipe, with_seed
 from otolith_training.recipe_file import read_recipe
 
 KEPT = (
-    "clips", "rows", "runs", "accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval", "interval_over",
-    "delay_s", "per_label",
+    "clips", "rows", "stretches", "runs", "accuracy", "accuracy_interval", "macro_f1", "macro_f1_interval",
+    "interval_over", "delay_s", "per_label",
 )  # fmt: skip
 
 
@@ -122,14 +121,13 @@ def _on_splits(model: Model, recipe: Recipe, items: Items, console: Console) -> 
 
 def examples_of(recipe: Recipe, items: Items) -> list[NDArray[np.float32]]:
     """A few real recordings for the export to agree on."""
-    return [
-        load_audio(item.path, round(recipe.frontend.sample_rate)) if isinstance(item, Clip) else item.values
-        for item in items[:: max(1, len(items) // 4)]
-    ]
+    return [whole_of(item, round(recipe.frontend.sample_rate)) for item in items[:: max(1, len(items) // 4)]]
 
 
 def _kept(figures: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: figures[name] for name in KEPT if name in figures}
+    if "stretches" in figures:
+        kept["per_group"] = figures["per_group"]  # loads or machines: few, unlike speakers
     if isinstance(runs := kept.get("runs"), Mapping):
         kept["runs"] = _kept(runs)
     return kept

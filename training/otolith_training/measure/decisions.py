@@ -17,11 +17,13 @@ from otolith.inference.model import Model
 from otolith.inference.stream import Stream
 from otolith.recordings import load_audio
 from otolith_training.data.datasets import Clip, Run, map_label
+from otolith_training.data.signals import Signal
 from otolith_training.measure.decide import TAIL_S, decide, decide_run
 from otolith_training.measure.intervals import bootstrap, cluster_matrices, number_groups, percentiles
 from otolith_training.measure.scores import score
+from otolith_training.measure.stretches import decide_stretches
 from otolith_training.measure.tracks import Advance, push
-from otolith_training.recipe import Recipe
+from otolith_training.recipe import Recipe, Signals
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -36,11 +38,16 @@ class Decisions:
     item: Indices
     groups: tuple[str | None, ...]  # an item: its speaker or subject
     whole: Decisions | None = None  # one decision a run, where every run has one label throughout
+    stretches: bool = False  # of signals: each recording stands by itself, whatever group it is of
 
     @property
     def clusters(self) -> Indices:
-        """The cluster of each decision: its speaker or subject where known, else its recording."""
-        keys = [group if group is not None else index for index, group in enumerate(self.groups)]
+        """The cluster of each decision: its speaker or subject where known, else its recording.
+
+        Of stretches its recording: a handful of groups, as of loads, would make no interval.
+        """
+        grouped = [None if self.stretches else group for group in self.groups]
+        keys = [group if group is not None else index for index, group in enumerate(grouped)]
         return number_groups(keys)[self.item]
 
     def matrices(self, labels: int) -> Indices:
@@ -55,8 +62,8 @@ def decide_all(
     advance: Advance | None = None,
     begin: Callable[[], Stream] | None = None,
 ) -> Decisions:
-    """What the model makes of each item (all clips or all runs), each on a stream of its own that `begin` gives; a
-    fresh one if not told."""
+    """What the model makes of each item (all clips, all runs or all signals), each on a stream of its own that `begin`
+    gives; a fresh one if not told."""
     card = model.card
     truth: list[int] = []
     found: list[int] = []
@@ -64,7 +71,11 @@ def decide_all(
     whole: list[int] = []  # a run's one label
     for number, item in enumerate(items):
         stream = begin() if begin is not None else Stream(model)
-        if isinstance(item, Clip):
+        if isinstance(item, Signal):
+            decided = decide_stretches(hear(stream, item.samples), card.hop_length, _stretch(recipe, card))
+            here = [truth_index(item.label, recipe, card, item.path)] * len(decided)
+            found += decided
+        elif isinstance(item, Clip):
             here = [truth_index(item.label, recipe, card, item.path)]
             found.append(hear_clip(stream, load_audio(item.path, round(card.sample_rate))))
         else:
@@ -81,7 +92,8 @@ def decide_all(
     runs = None
     if len(whole) == len(items):
         runs = Decisions(np.array(truth)[np.cumsum(counts) - 1], np.array(whole), numbers, groups)
-    return Decisions(np.array(truth), np.array(found), np.repeat(numbers, counts), groups, runs)
+    stretches = any(isinstance(item, Signal) for item in items)
+    return Decisions(np.array(truth), np.array(found), np.repeat(numbers, counts), groups, runs, stretches)
 
 
 def concatenate(parts: Sequence[Decisions]) -> Decisions:
@@ -94,6 +106,7 @@ def concatenate(parts: Sequence[Decisions]) -> Decisions:
         np.concatenate([part.item + begin for part, begin in zip(parts, begins, strict=True)]),
         tuple(group for part in parts for group in part.groups),
         concatenate(wholes) if wholes and len(wholes) == len(parts) else None,
+        any(part.stretches for part in parts),
     )
 
 
@@ -102,7 +115,8 @@ def figures_of(decisions: Decisions, card: Card) -> dict[str, Any]:
 
     Of rows also how late a new label is told; and, where every run has one label, the same figures of whole `runs`.
     """
-    figures = _figures(decisions, card, "clips" if card.kind == "audio" else "rows")
+    unit = "stretches" if decisions.stretches else "clips" if card.kind == "audio" else "rows"
+    figures = _figures(decisions, card, unit)
     if card.kind != "audio":
         figures["delay_s"] = change_delays(decisions, card.frame_rate)
     if decisions.whole is not None:
@@ -112,6 +126,8 @@ def figures_of(decisions: Decisions, card: Card) -> dict[str, Any]:
 
 def _figures(decisions: Decisions, card: Card, unit: str) -> dict[str, Any]:
     group, alone = ("speaker", "clip") if card.kind == "audio" else ("subject", "run")
+    if decisions.stretches:
+        group = alone = "recording"
     matrices = decisions.matrices(len(card.labels))
     drawn = bootstrap(matrices)
     named = [name for name in decisions.groups if name is not None]
@@ -146,6 +162,12 @@ def change_delays(decisions: Decisions, frame_rate: float) -> dict[str, Any]:
         "median": float(np.median(delays)) if delays else None,
         "p95": float(np.quantile(delays, 0.95)) if delays else None,
     }
+
+
+def _stretch(recipe: Recipe, card: Card) -> int:
+    """How many samples get one decision."""
+    assert isinstance(recipe.streams, Signals)  # noqa: S101 - no other recipe makes signals of recordings
+    return max(card.hop_length, round(recipe.streams.stretch_s * card.sample_rate))
 
 
 def truth_index(label: str, recipe: Recipe, card: Card, where: Path) -> int:

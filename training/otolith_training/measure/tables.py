@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET
 from rich.console import Console
 from rich.table import Table
 
 from otolith.inference.card import Card
 
 
+def unit_of(figures: Mapping[str, Any]) -> str:
+    """What was decided one by one: clips, stretches of signals, or rows."""
+    return next(unit for unit in ("clips", "stretches", "rows") if unit in figures)
+
+
 def print_figures(figures: Mapping[str, Any], console: Console) -> None:
     """What `evaluate` found, for people."""
-    unit = "clips" if "clips" in figures else "rows"
+    unit = unit_of(figures)
     console.print(
         f"{figures['model']} on {figures['data']}, split {figures['split']}, {figures[unit]:,} {unit}",
         markup=False,
@@ -58,7 +64,9 @@ def to_markdown(card: Card, size_bytes: int) -> str:
 
 
 def _summary(card: Card, size_bytes: int) -> list[str]:
-    what = "sound" if card.kind == "audio" else ", ".join(f"{c.name} ({c.unit})" for c in card.channels)
+    what = ", ".join(f"{c.name} ({c.unit})" for c in card.channels)
+    if card.kind == "audio":
+        what = "sound" if card.full_scale is UNSET else f"{what}, a sample of 1 is {card.full_scale:g}"
     step = f"{card.hop_length} samples ({1000 * card.hop_length / card.sample_rate:g} ms)"
     lines = [
         f"- hears: {what} at {card.sample_rate:g} Hz, a step every {step if card.kind == 'audio' else 'row'}",
@@ -87,6 +95,8 @@ def _figures(split: str, figures: Mapping[str, Any]) -> list[str]:
         )
     if over := figures.get("interval_over"):
         lines.append(f"| intervals (95 %) over | {over['count']} {over['unit']}s |")
+    for name, of in figures.get("per_group", {}).items():
+        lines.append(f"| accuracy of group {name} | {_told('accuracy', of['accuracy'])} |")
     per_label = figures.get("per_label")
     if per_label and all("precision" in of for of in per_label.values()):
         lines += ["", "| label | precision | recall | F1 | support |", "| --- | --- | --- | --- | --- |"]
