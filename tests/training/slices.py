@@ -1,6 +1,7 @@
 """The sets that the recipes name, laid out as they expect them, each a slice of real recordings.
 
 UCI HAR's licence lets no slice of it stand here: its recipe gets windows of the same kind of sensor, from SP-SW-HAR.
+That of the CWRU bearings is not known: their recipe gets machines that never were.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import soundfile
 
 from otolith_training.data.datasets import Run, read_runs
+from tests.training.machines import write_packed
 from tests.training.small import DATA
 
 CHANNELS = ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
@@ -30,6 +32,13 @@ def lay_out(folder: Path) -> Path:
     runs = read_runs(DATA / "motion", CHANNELS, 100.0)
     _sp_sw_har(folder / "sp_sw_har", runs)
     _uci_har(folder / "uci_har", runs)
+    conditions = {
+        "fault": ["normal", "normal", "inner", "inner"],
+        "diameter_mil": [0, 0, 7, 7],
+        "load_hp": [0, 1, 0, 1],
+    }
+    columns = {name: np.array(values) for name, values in conditions.items()}
+    write_packed(folder / "cwru_bearing" / "de12k_loads012.npz", **columns)
     return folder
 
 
