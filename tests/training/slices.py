@@ -2,6 +2,7 @@
 
 UCI HAR's licence lets no slice of it stand here: its recipe gets windows of the same kind of sensor, from SP-SW-HAR.
 Nor do those of the review sentences and of ETTh1: their recipes get sentences and rows made up, and so does NAB's.
+That of the CWRU bearings is not known: their recipe gets machines that never were.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import soundfile
 
 from otolith_training.data.datasets import Run, read_runs
+from tests.training.machines import write_packed
 from tests.training.small import DATA, write_sentences, write_verse
 
 CHANNELS = ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
@@ -36,6 +38,13 @@ def lay_out(folder: Path) -> Path:
     write_verse(folder / "text")
     _series(folder / "ett" / "ETTh1.csv", ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"], 14_400, 3600)
     _series(folder / "nab" / "realAWSCloudwatch" / "ec2_cpu_utilization_24ae8d.csv", ["value"], 700, 300)
+    conditions = {
+        "fault": ["normal", "normal", "inner", "inner"],
+        "diameter_mil": [0, 0, 7, 7],
+        "load_hp": [0, 1, 0, 1],
+    }
+    columns = {name: np.array(values) for name, values in conditions.items()}
+    write_packed(folder / "cwru_bearing" / "de12k_loads012.npz", **columns)
     return folder
 
 
