@@ -36,6 +36,8 @@ def write_with(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         (lambda card: card.update(labels=["yes", "yes", "no"]), "labels must be named, each once"),
         (lambda card: card.update(background="silence"), "background 'silence' is none of the labels"),
         (lambda card: card.update(hop_length=0), "hop_length 0"),
+        (lambda card: card.update(full_scale=0), "full_scale is 0"),
+        (lambda card: card.update(full_scale="16 g"), "the card is not whole: .*full_scale"),
         (lambda card: card.update(hop_length=160), "input 'frames' should be float32"),
         (lambda card: card["detector"]["yes"].update(threshold=0), r"detector\.yes: threshold is 0"),
         (lambda card: card["detector"]["yes"].update(release=0.9), r"detector\.yes: release is 0\.9"),

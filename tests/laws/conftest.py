@@ -18,12 +18,14 @@ from otolith_training.network.network import make_network
 from otolith_training.recipe_file import parse_recipe
 from tests.training.small import SOUND, changed
 
-OTHER_CELLS = ["lstm", "rnn"]
+OTHER_CELLS = ["lstm", "rnn", "spectrum"]  # the last: a GRU behind the front end of vibration
+SCALE = 'channel = { name = "DE", unit = "g" }\nfull_scale = 16.0'
+SPECTRUM = f'"spectrum"\nf_max = 7000.0\nhop_length = 320\naverage = 6\n{SCALE}'
 
 
 def exported(cell: str, folder: Path) -> Model:
     """Two layers of four units behind a convolution, exported, with triggers at which labels start and end in noise."""
-    text = changed(SOUND, {"hidden": f'4\ncell = "{cell}"'})
+    text = changed(SOUND, {"type": SPECTRUM} if cell == "spectrum" else {"hidden": f'4\ncell = "{cell}"'})
     recipe = parse_recipe(text, "small.toml")
     torch.manual_seed(0)
     network = make_network(recipe)
@@ -41,7 +43,7 @@ def exported(cell: str, folder: Path) -> Model:
 
 @pytest.fixture(scope="session", params=["words", *OTHER_CELLS])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """The model that ships (a GRU), an LSTM, and a plain RNN."""
+    """The model that ships (a GRU), an LSTM, a plain RNN, and one of vibration."""
     if request.param == "words":
         return request.getfixturevalue("words")
     return exported(request.param, tmp_path_factory.mktemp("cells"))

@@ -1,7 +1,8 @@
 """The sets that the recipes name, laid out as they expect them, each a slice of real recordings.
 
 UCI HAR's licence lets no slice of it stand here: its recipe gets windows of the same kind of sensor, from SP-SW-HAR.
-Nor does that of the review sentences: its recipe gets sentences made up.
+Nor do those of the review sentences and of ETTh1: their recipes get sentences and rows made up, and so does NAB's.
+That of the CWRU bearings is not known: their recipe gets machines that never were.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import soundfile
 
 from otolith_training.data.datasets import Run, read_runs
+from tests.training.machines import write_packed
 from tests.training.small import DATA, write_sentences, write_verse
 
 CHANNELS = ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
@@ -34,6 +36,15 @@ def lay_out(folder: Path) -> Path:
     write_sentences(folder).joinpath("sentences").rename(folder / "rt_polarity")
     (folder / "text").mkdir()
     write_verse(folder / "text")
+    _series(folder / "ett" / "ETTh1.csv", ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"], 14_400, 3600)
+    _series(folder / "nab" / "realAWSCloudwatch" / "ec2_cpu_utilization_24ae8d.csv", ["value"], 700, 300)
+    conditions = {
+        "fault": ["normal", "normal", "inner", "inner"],
+        "diameter_mil": [0, 0, 7, 7],
+        "load_hp": [0, 1, 0, 1],
+    }
+    columns = {name: np.array(values) for name, values in conditions.items()}
+    write_packed(folder / "cwru_bearing" / "de12k_loads012.npz", **columns)
     return folder
 
 
@@ -88,3 +99,13 @@ def _uci_har(folder: Path, runs: list[Run]) -> None:
             subject=np.array([run.group for run, _ in cuts]),
             channels=np.array(channels),
         )
+
+
+def _series(path: Path, channels: list[str], rows: int, step_s: float) -> None:
+    """A rhythm with noise in every channel, over and over in 24 rows."""
+    path.parent.mkdir(parents=True)
+    at = np.arange(rows)
+    noise = np.random.default_rng(0).normal(0, 0.3, (rows, len(channels)))
+    values = np.sin(2 * np.pi * at[:, None] / 24 + np.arange(len(channels))) + noise
+    table = np.column_stack((at * step_s, values))
+    np.savetxt(path, table, "%.4f", ",", header=",".join(["t", *channels]), comments="")

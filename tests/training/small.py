@@ -191,6 +191,50 @@ def sentence_recipe(**changes: str) -> Recipe:
     return parse_recipe(changed(text, changes), "small.toml")
 
 
+VIBRATION = """
+name = "small-vibration"
+task = "tag"
+
+[data]
+kind = "audio"
+path = "machines"
+name = "generated"
+licence = "none needed"
+attribution = "nobody"
+group_column = "load"
+labels = ["sound", "worn"]
+test = ["1"]
+
+[frontend]
+type = "spectrum"
+sample_rate = 2000
+window_length = 128
+hop_length = 64
+bands = 12
+scale = "log"
+f_min = 40.0
+f_max = 900.0
+channel = { name = "DE", unit = "g" }
+full_scale = 8.0
+
+[network]
+layers = 1
+hidden = 8
+
+[streams]
+type = "signals"
+stretch_s = 0.5
+mask_bands = 2
+
+[training]
+batch = 4
+epochs = 2
+steps_per_epoch = 20
+chunk_frames = 40
+learning_rate = 0.03
+"""
+
+
 def sound_recipe(**changes: str) -> Recipe:
     """The sound recipe, with the value of each named setting replaced."""
     return parse_recipe(changed(SOUND, changes), "small.toml")

@@ -9,9 +9,31 @@ import pytest
 from otolith.errors import SettingsError
 from otolith_training.recipe import Mfcc
 from otolith_training.recipe_file import parse_recipe, read_recipe
-from tests.training.small import MOTION, SOUND, changed
+from tests.training.small import MOTION, SOUND, VIBRATION, changed
 
 RECIPES = Path(__file__).parent.parent.parent / "training" / "otolith_training" / "recipes"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"type": '"sensor"'}, "frontend: "),
+        ({"bands": "600"}, "frontend.bands: 600; between 1 and 512"),
+        ({"f_min": "0.0"}, "frontend.f_min: 0 Hz; bands by equal ratios must begin above 0"),
+        ({"f_max": "1100.0"}, "frontend.f_max: 1100 Hz"),
+        ({"full_scale": "0.0"}, "frontend.full_scale: 0; above 0"),
+        ({"channel": '{ name = "DE", unit = "full scale" }'}, "frontend.full_scale: 8 of no unit; name the channel's"),
+        ({"channel": '{ name = "DE", unite = "g" }'}, "frontend.channel: 'unit' is missing"),
+        ({"stretch_s": "0.0"}, "streams: piece_s and stretch_s are lengths of time"),
+        ({"stretch_s": "1.0\nspeed = [0.1, 2.0]"}, "streams.speed: 0.1 to 2; between 0.25 and 4"),
+        ({"stretch_s": "1.0\nknown_after_s = -1.0"}, "streams.known_after_s: -1; it must not be negative"),
+        ({"seed": "1\n[detector]\nfalse_alarms_per_hour = 1.0"}, "detector.false_alarms_per_hour: needs streams of"),
+    ],
+)
+def test_a_fault_of_a_recipe_for_vibration_is_said_at_its_place(change: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError) as fault:
+        parse_recipe(changed(f"{VIBRATION}seed = 1\n", change), "bearings.toml")
+    assert str(fault.value).startswith(f"bearings.toml: {said}")
 
 
 def test_a_recipe_that_leaves_settings_out_gets_documented_ones() -> None:

@@ -205,7 +205,7 @@ def print_comparison(figures: Mapping[str, Any], console: Console) -> None:
         pad_edge=False,
         collapse_padding=True,
     )
-    f1 = "macro-F1" if figures["kind"] == "sensor" else "stream F1"
+    f1 = "macro-F1" if "macro_f1" in figures["cells"][0]["metrics"] else "stream F1"
     for name in ("weights", "accuracy", f1, "lost,\nfresh", "lost,\ntrained", "us,\nalone", "us,\nof 64"):
         table.add_column(name, justify="right")
     for cell in figures["cells"]:

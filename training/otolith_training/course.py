@@ -13,17 +13,19 @@ from otolith.inference.card import DataSet
 from otolith_training.data.augment import Augmentation, make_augmentation
 from otolith_training.data.composer import ClipComposer, Seed
 from otolith_training.data.datasets import Clip, Run
-from otolith_training.data.material import Items, RowSet, SoundSet, describe_sets, load_rows, load_sound
+from otolith_training.data.material import Items, RowSet, SoundSet, describe_sets, load_rows, load_signals, load_sound
 from otolith_training.data.prefetch import Composer
+from otolith_training.data.signal_stitcher import SignalStitcher
 from otolith_training.data.stitcher import RunStitcher
 from otolith_training.data.targets import Targets
 from otolith_training.data.vectors import begin_vectors
 from otolith_training.forecasting import SeriesCourse
 from otolith_training.measure.rehearse import ClipRehearsal, Rehearsal, RowRehearsal
+from otolith_training.measure.rehearse_signals import SignalRehearsal
 from otolith_training.network.cards import make_card
 from otolith_training.network.network import Network
 from otolith_training.passages import PassageCourse
-from otolith_training.recipe import Clips, Mfcc, Recipe, Rows, Runs, Spans, Text, Tokens, Utterances
+from otolith_training.recipe import Clips, Recipe, Rows, Runs, Signals, Sound, Spans, Text, Tokens, Utterances
 from otolith_training.utterances import UtteranceCourse
 
 REHEARSAL_STREAMS = 16
@@ -55,6 +57,8 @@ def make_course(recipe: Recipe, text: str, items: Items, data: Path) -> Course:
             streams, rehearsal = _of_clips(recipe, recipe.streams, text, items, data)
         case Runs():
             streams, rehearsal = _of_runs(recipe, items)
+        case Signals():
+            streams, rehearsal = _of_signals(recipe, recipe.streams, items)
         case Utterances():
             utterances = UtteranceCourse(recipe, items, data)
             streams, rehearsal = utterances.streams, utterances.rehearsal
@@ -70,7 +74,7 @@ def make_course(recipe: Recipe, text: str, items: Items, data: Path) -> Course:
 
 def _of_clips(recipe: Recipe, settings: Clips, text: str, items: Items, data: Path) -> tuple[Streams, Rehearsal]:
     training, clips = recipe.training, [item for item in items if isinstance(item, Clip)]
-    assert isinstance(recipe.frontend, Mfcc)  # noqa: S101 - the recipe was checked for it
+    assert isinstance(recipe.frontend, Sound)  # noqa: S101 - the recipe was checked for it
     augment = make_augmentation(settings.augmentations, recipe.frontend.sample_rate, data)
     sound = load_sound(recipe, clips, data, "train")
     return (
@@ -86,6 +90,25 @@ def _of_runs(recipe: Recipe, items: Items) -> tuple[Streams, Rehearsal]:
     rows = load_rows(recipe, runs, "train")
     rehearsal = RowRehearsal(load_rows(recipe, runs, "dev"), recipe.all_labels)
     return lambda epoch: _stitcher(recipe, rows, (recipe.training.seed, epoch)), rehearsal
+
+
+def _of_signals(recipe: Recipe, settings: Signals, items: Items) -> tuple[Streams, Rehearsal]:
+    training, frontend = recipe.training, recipe.frontend
+    assert isinstance(frontend, Sound)  # noqa: S101 - the recipe was checked for it
+
+    def stitcher(epoch: int) -> SignalStitcher:
+        return SignalStitcher(
+            load_signals(recipe, items, "train"),
+            settings,
+            frontend,
+            len(recipe.all_labels),
+            streams=training.batch,
+            frames=training.chunk_frames,
+            fresh_start=training.fresh_start,
+            seed=(training.seed, epoch),
+        )
+
+    return stitcher, SignalRehearsal(recipe, load_signals(recipe, items, "dev"))
 
 
 def _stitcher(recipe: Recipe, rows: RowSet, seed: Seed) -> RunStitcher:
@@ -113,19 +136,19 @@ def clip_composer(
     augment: Augmentation | None = None,
 ) -> ClipComposer:
     """A composer of streams as the recipe's front end takes them; `augment` is what training streams alone have."""
-    mfcc, labels, data = recipe.frontend, recipe.all_labels, recipe.data
-    assert isinstance(mfcc, Mfcc)  # noqa: S101 - the recipe was checked for it
+    frontend, labels, data = recipe.frontend, recipe.all_labels, recipe.data
+    assert isinstance(frontend, Sound)  # noqa: S101 - the recipe was checked for it
     assert data.background is not None  # noqa: S101
     unknown = None if data.unknown is None else labels.index(data.unknown)
     return ClipComposer(
         sound.material,
         settings,
         Targets(len(labels), labels.index(data.background), unknown),
-        sample_rate=mfcc.sample_rate,
-        hop_length=mfcc.hop_length,
+        sample_rate=frontend.sample_rate,
+        hop_length=frontend.hop_length,
         streams=streams,
         frames=frames,
-        bands=mfcc.n_mels,
+        bands=frontend.bands,
         fresh_start=recipe.training.fresh_start if settings is recipe.streams else 0.0,
         seed=seed,
         augment=augment,
@@ -161,7 +184,7 @@ def living_streams(settings: Clips) -> Clips:
 
 
 def _rehearse_clips(recipe: Recipe, text: str, sound: SoundSet) -> ClipRehearsal:
-    assert isinstance(recipe.frontend, Mfcc) and isinstance(recipe.streams, Clips)  # noqa: S101, PT018
+    assert isinstance(recipe.frontend, Sound) and isinstance(recipe.streams, Clips)  # noqa: S101, PT018
     frames = recipe.frontend.sample_rate // recipe.frontend.hop_length * 2
     settings = rehearsal_streams(recipe.streams)
     composer = clip_composer(recipe, sound, settings, REHEARSAL_STREAMS, frames, REHEARSAL_SEED)

@@ -25,6 +25,7 @@ from otolith_training.data.texts import with_vocabulary
 from otolith_training.fit import fit
 from otolith_training.measure.decisions import Decisions, concatenate, decide_all, figures_of
 from otolith_training.measure.long_tables import print_evaluation
+from otolith_training.measure.tables import unit_of
 from otolith_training.network.export import refuse_look_ahead
 from otolith_training.recipe import Recipe, with_seed
 from otolith_training.recipe_file import read_recipe, require_task
@@ -132,7 +133,7 @@ def mean_of(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def print_crossvalidation(figures: Mapping[str, Any], console: Console) -> None:
     """A line a fold, their mean, and the pooled figures."""
     pooled, mean = figures["pooled"], figures["mean"]
-    unit = "clips" if "clips" in pooled else "rows"
+    unit = unit_of(pooled)
     further = [name for name, there in (("delay", _delay(pooled)), ("whole runs", "runs" in pooled)) if there]
     table = Table("fold", "held out")
     for name in (unit, "accuracy", "macro-F1", *further):

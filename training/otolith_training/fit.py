@@ -116,12 +116,13 @@ def scale(network: Network, recipe: Recipe, chunks: list[Chunk]) -> None:
 
 
 def _unscaled(frontend: Frontend, chunk: Chunk, device: torch.device) -> torch.Tensor:
-    """A chunk's unscaled features `(n, features)`."""
+    """A chunk's unscaled features `(n, features)`, but those of the front end's warm-up."""
     raw, _ = frontend.raw(torch.from_numpy(chunk.frames).to(device), frontend.fresh_state(len(chunk.frames)))
-    features = frontend.unscaled(raw)
+    first = min(frontend.warm_up, raw.shape[1] - 1)
+    features = frontend.unscaled(raw[:, first:])
     if chunk.lengths is None:
         return features.flatten(0, 1)
-    own = torch.arange(features.shape[1])[None] < torch.from_numpy(chunk.lengths)[:, None]
+    own = torch.arange(features.shape[1])[None] < torch.from_numpy(chunk.lengths)[:, None] - first
     return features[own.to(device)]
 
 

@@ -47,6 +47,7 @@ def _number_faults(forecast: Forecast) -> list[str]:
         ("horizon", forecast.horizon, 1, 1024),
         ("look_back", forecast.look_back, 2, 4096),
         ("ridge", forecast.ridge, 1e-6, 1e12),
+        ("own_ridge", forecast.own_ridge, 1e-6, 1e12),
         ("hidden", forecast.hidden, 1, 1024),
         ("teacher_forcing", min(start, end), 0, 1),
         ("teacher_forcing", max(start, end), 0, 1),

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from otolith_training.data.composer import Chunk
 from otolith_training.network.forecast_loss import forecast_loss, teacher_share
-from otolith_training.network.frontend import MfccFrontend
+from otolith_training.network.frontend import SoundFrontend
 from otolith_training.network.loss import distort, tag_loss, warp_bands
 from otolith_training.network.network import Network, begin_afresh, detach
 from otolith_training.optimizer import make_optimizers, one_cycle
-from otolith_training.recipe import Clips, Recipe, Training
+from otolith_training.recipe import Clips, Recipe, Signals, Training
 
 
 class NotFiniteError(Exception):
@@ -86,9 +86,9 @@ class Learner:
         state = begin_afresh(self._state, torch.from_numpy(chunk.fresh).to(device))
         with torch.no_grad():
             raw, following = network.frontend.raw(torch.from_numpy(chunk.frames).to(device), state)
-            if chunk.warp is not None and isinstance(network.frontend, MfccFrontend):
+            if chunk.warp is not None and isinstance(network.frontend, SoundFrontend):
                 raw = warp_bands(raw, torch.from_numpy(chunk.warp).to(device), network.frontend.centres_hz)
-            if chunk.colour_db is not None and isinstance(recipe.streams, Clips):
+            if chunk.colour_db is not None and isinstance(recipe.streams, Clips | Signals):
                 colour = torch.from_numpy(chunk.colour_db).to(device)
                 raw = distort(raw, colour, network.frontend.neutral(), recipe.streams)
         features = network.frontend.scaled(raw)  # of tokens this is where their vectors learn

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from otolith.inference.card import ANOMALY, Channel, Cut, Trigger
+from otolith.inference.card import ANOMALY, FULL_SCALE, Channel, Cut, Trigger
 
 CellName = Literal["gru", "lstm", "rnn"]
 Task = Literal[
@@ -20,6 +20,7 @@ Task = Literal[
 Pool = Literal["last", "mean", "max"]
 
 DEFAULT_CLIP_NORM = 1.0
+MONO = Channel("mono", FULL_SCALE)
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,9 +52,9 @@ class Data(Section, frozen=True):
     unknown: str | None = None  # the label of what is of the kind but none of the labels (a word we do not know)
     background: str | None = None  # the label that means nothing happens
     files: list[str] = []  # glob patterns of the files to use; empty: all that can be read
-    label_column: str = "label"  # the manifest's column that holds a file's label
+    label_column: str = "label"  # the manifest's column that holds a file's label; of packed signals, several by "+"
     group_column: str = ""  # ... its speaker or subject; empty: `speaker` or `subject`, whichever is there
-    dev: list[str] = []  # groups to hold out for choosing; empty: the manifest's split, or a hash (datasets.py)
+    dev: list[str] = []  # groups to hold out for choosing; empty: the manifest's split, or a hash (splits.py)
     test: list[str] = []  # groups to hold out for the last look
     backgrounds: list[Backgrounds] = []
     rows: dict[Literal["train", "dev", "test"], tuple[int, int]] = {}  # forecasts: from which row to which, per split
@@ -69,6 +70,38 @@ class Mfcc(Section, frozen=True, tag_field="type", tag="mfcc"):
     n_mfcc: int = 40  # cepstra kept of them
     f_min: float = 20.0  # Hz, lowest edge of the mel bands
     f_max: float = 7600.0  # Hz, highest
+
+    @property
+    def bands(self) -> int:
+        """Bands of a spectrum."""
+        return self.n_mels
+
+    @property
+    def channel(self) -> Channel:
+        """What is heard: mono sound, in parts of full scale."""
+        return MONO
+
+    @property
+    def full_scale(self) -> float:
+        """What a sample of 1 stands for."""
+        return 1.0
+
+
+class Spectrum(Section, frozen=True, tag_field="type", tag="spectrum"):
+    """Bands of the power spectrum in decibels, of vibration or any signal whose lines say more than a voice's shape."""
+
+    sample_rate: int  # Hz
+    f_max: float  # Hz, highest edge of the bands; stay below what the recorder's own filter takes away
+    f_min: float = 20.0  # Hz, lowest; two bins (2 * sample_rate / window_length) keep an offset out
+    bands: int = 64
+    scale: Literal["linear", "log"] = "linear"  # bands evenly apart, or by equal ratios
+    window_length: int = 1024  # samples a spectrum looks at
+    hop_length: int = 512  # samples from one frame to the next
+    average: int = (
+        1  # frames whose bands are averaged: one spectrum is noisy, and a machine does not change in a second
+    )
+    channel: Channel = MONO
+    full_scale: float = 1.0  # in the channel's unit: what a sample of 1 stands for, here and at the live source
 
 
 class Rows(Section, frozen=True, tag_field="type", tag="sensor"):
@@ -94,7 +127,8 @@ class Tokens(Section, frozen=True, tag_field="type", tag="tokens"):
     sample_rate: float = 1.0  # tokens a second: what time is counted by in recordings, which have no clock
 
 
-Frontend = Mfcc | Rows | Tokens
+Sound = Mfcc | Spectrum
+Frontend = Sound | Rows | Tokens
 
 
 class Convolution(Section, frozen=True):
@@ -167,7 +201,8 @@ class Forecast(Section, frozen=True):
     horizon: int  # rows ahead
     look_back: int = 48  # rows that the linear path sees
     anchor: Literal["last", "mean"] = "last"  # it maps how the rows differ from the last one, or from the mean
-    ridge: float = 100.0  # its penalty: how firmly it is held to the anchor, and each channel's map to the common one
+    ridge: float = 100.0  # its penalty: how firmly the map that all channels share is held to the anchor
+    own_ridge: float = 1000.0  # ... and each channel's own map to the one that they share
     hidden: int = 16  # units of the decoder
     stride: int = 1  # rows that each of its steps tells at once: with more, a step of the whole model costs less
     teacher_forcing: tuple[float, float] = (1.0, 0.0)  # share of true rows fed to the decoder, at first and at last
@@ -206,6 +241,19 @@ class Text(Section, frozen=True, tag_field="type", tag="text"):
     """Text as endless streams, from which the next token is learned (passages.py): for `forecast` of tokens."""
 
     start_on_line: float = 0.5  # share of fresh starts that begin with a line; the rest begin anywhere
+
+
+class Signals(Section, frozen=True, tag_field="type", tag="signals"):
+    """Streams stitched of pieces of recordings that have one label each, as of a machine (signal_stitcher.py)."""
+
+    piece_s: tuple[float, float] = (1.0, 6.0)  # how long one recording stands before the next
+    known_after_s: float = 0.25  # from a new piece on; until then the label before it is right as well
+    speed: tuple[float, float] = (0.95, 1.05)  # how much faster it is played: a machine under another load
+    gain_db: float = 4.0  # deviation of a piece's gain: another mounting or sensor
+    equalizer_db: float = 3.0  # deviation of a random colouring of the spectrum, a chunk
+    mask_bands: int = 6  # widest mask over bands (SpecAugment)
+    mask_frames: int = 0  # longest mask over frames
+    stretch_s: float = 1.0  # how long a stretch is that gets one decision where the model is measured
 
 
 class Training(Section, frozen=True):
@@ -255,7 +303,7 @@ class Recipe(Section, frozen=True):
     data: Data
     frontend: Frontend
     network: Network
-    streams: Clips | Runs | Utterances | Spans | Text
+    streams: Clips | Runs | Signals | Utterances | Spans | Text
     training: Training
     detector: Detector = Detector()
     forecast: Forecast | None = None  # where rows are forecast, and only there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import get_args, get_type_hints
 import msgspec
 
 from otolith.errors import SettingsError
-from otolith.inference.card import trigger_faults
+from otolith.inference.card import FULL_SCALE, Channel, trigger_faults
 from otolith_training.forecast_faults import forecast_faults, row_faults
 from otolith_training.recipe import (
     Anomaly,
@@ -28,7 +29,9 @@ from otolith_training.recipe import (
     Rows,
     Runs,
     Section,
+    Signals,
     Spans,
+    Spectrum,
     Task,
     Text,
     Tokens,
@@ -68,14 +71,15 @@ def require_task(recipe: Recipe, what: str, *tasks: Task) -> None:
         )
 
 
-_SECTIONS: dict[str, tuple[type[Section], ...]] = {
+_SECTIONS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "": (Recipe,),
     "data": (Data,),
     "data.backgrounds": (Backgrounds,),
-    "frontend": (Mfcc, Rows, Tokens),
+    "frontend": (Mfcc, Spectrum, Rows, Tokens),
+    "frontend.channel": (Channel,),
     "network": (Network,),
     "network.convolution": (Convolution,),
-    "streams": (Clips, Runs, Utterances, Spans, Text),
+    "streams": (Clips, Runs, Signals, Utterances, Spans, Text),
     "training": (Training,),
     "detector": (Detector,),
     "forecast": (Forecast,),
@@ -176,14 +180,16 @@ def _kind_faults(recipe: Recipe) -> list[str]:
         faults.append("network.pool: name one or more of last, mean and max, each once")
     if recipe.data.backgrounds and not audio:
         faults.append("data.backgrounds: only sound has some; leave them out")
-    if audio and task == "tag" and recipe.data.background is None:
+    if recipe.data.backgrounds and isinstance(recipe.streams, Signals):
+        faults.append("data.backgrounds: signals have none laid under them; give the background's a label")
+    if isinstance(recipe.streams, Clips) and recipe.data.background is None:
         faults.append("data.background: is missing; a stream of sound needs a label for what is no word")
     return faults
 
 
-_FRONTENDS: dict[str, tuple[type[Section], ...]] = {"audio": (Mfcc,), "sensor": (Rows,), "token": (Tokens,)}
+_FRONTENDS: dict[str, tuple[type[Section], ...]] = {"audio": (Mfcc, Spectrum), "sensor": (Rows,), "token": (Tokens,)}
 _STREAMS: dict[tuple[str, str], tuple[type[Section], ...]] = {
-    ("audio", "tag"): (Clips,),
+    ("audio", "tag"): (Clips, Signals),
     ("audio", "classify"): (Utterances,),
     ("sensor", "tag"): (Runs,),
     ("sensor", "classify"): (Utterances,),
@@ -220,7 +226,9 @@ def _frontend_faults(frontend: Frontend) -> list[str]:
             f"frontend.f_max: {f.f_max:g} Hz with f_min {f.f_min:g} Hz; "
             f"0 <= f_min < f_max <= {f.sample_rate / 2:g} (half the sample rate) must hold"
         )
-    if not 1 <= f.n_mfcc <= f.n_mels <= 256:
+    if isinstance(f, Spectrum):
+        faults += _spectrum_faults(f)
+    elif not 1 <= f.n_mfcc <= f.n_mels <= 256:
         faults.append(f"frontend.n_mfcc: {f.n_mfcc} with n_mels {f.n_mels}; 1 <= n_mfcc <= n_mels <= 256 must hold")
     return faults
 
@@ -240,6 +248,21 @@ def _token_faults(tokens: Tokens) -> list[str]:
     ]
     if len(set(tokens.vocabulary)) != len(tokens.vocabulary):
         faults.append("frontend.vocabulary: a token stands twice; name each once")
+    return faults
+
+
+def _spectrum_faults(f: Spectrum) -> list[str]:
+    faults = []
+    if not 1 <= f.bands <= 512:
+        faults.append(f"frontend.bands: {f.bands}; between 1 and 512")
+    if not 1 <= f.average <= 256:
+        faults.append(f"frontend.average: {f.average}; between 1 and 256 frames")
+    if f.scale == "log" and f.f_min <= 0:
+        faults.append(f"frontend.f_min: {f.f_min:g} Hz; bands by equal ratios must begin above 0")
+    if not 0 < f.full_scale < math.inf:
+        faults.append(f"frontend.full_scale: {f.full_scale:g}; above 0, what a sample of 1 is in the channel's unit")
+    if f.channel.unit == FULL_SCALE and f.full_scale != 1:
+        faults.append(f"frontend.full_scale: {f.full_scale:g} of no unit; name the channel's, such as g")
     return faults
 
 
@@ -287,6 +310,8 @@ _SHARES = (
 _HIGHEST = {
     **dict.fromkeys(_SHARES, 1.0),
     "clip_gain_db": 40.0,
+    "gain_db": 40.0,
+    "equalizer_db": 40.0,
     "vocal_tract": 0.5,
     "time_warp": 1.0,
     "rate_drift": 1.0,
@@ -297,7 +322,7 @@ _HIGHEST = {
 }
 
 
-def _stream_faults(streams: Clips | Runs | Utterances | Spans | Text) -> list[str]:
+def _stream_faults(streams: Clips | Runs | Signals | Utterances | Spans | Text) -> list[str]:
     faults = []
     for name in streams.__struct_fields__:
         value = getattr(streams, name)
@@ -313,6 +338,10 @@ def _stream_faults(streams: Clips | Runs | Utterances | Spans | Text) -> list[st
             faults.append(f"streams.{name}: {slowest:g} to {fastest:g}; between 0.25 and 4")
     if isinstance(streams, Utterances) and not -120 <= streams.silence_dbfs <= 0:
         faults.append(f"streams.silence_dbfs: {streams.silence_dbfs:g}; between -120 and 0")
+    if isinstance(streams, Signals) and min(streams.piece_s[0], streams.stretch_s) <= 0:
+        faults.append("streams: piece_s and stretch_s are lengths of time; both must be above 0")
+    if isinstance(streams, Signals) and streams.known_after_s < 0:
+        faults.append(f"streams.known_after_s: {streams.known_after_s:g}; it must not be negative")
     if isinstance(streams, Clips):
         if streams.gap_s[0] < 0 or streams.scene_s[0] <= 0 or streams.held_s < 0:
             faults.append("streams: gap_s, scene_s and held_s are lengths of time; none may be negative")
@@ -350,6 +379,8 @@ def _detector_faults(recipe: Recipe) -> list[str]:
         faults.append(
             "detector.false_alarms_per_hour: is missing; say the budget of the labels without one of their own"
         )
+    if d.false_alarms_per_hour is not None and isinstance(recipe.streams, Signals):
+        faults.append("detector.false_alarms_per_hour: needs streams of clips or runs; say thresholds instead")
     if d.false_alarms_per_hour is not None and d.labels:
         faults.append("detector.labels: cannot be kept and chosen within false_alarms_per_hour; leave out either")
     return faults

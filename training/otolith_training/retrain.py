@@ -23,13 +23,14 @@ from otolith.inference.card import DataSet
 from otolith.inference.model import Model
 from otolith_training.data.datasets import NOISE_FOLDER, AnyItem, Clip, Run, fingerprint, read_clips, read_runs
 from otolith_training.data.material import Items, describe_sets, list_items
+from otolith_training.data.signals import format_of, read_signals, split_signals
 from otolith_training.data.splits import assign_splits
 from otolith_training.fit import fit
 from otolith_training.measure.compare import compare
 from otolith_training.measure.decisions import decide_all
 from otolith_training.network.network import Network
 from otolith_training.network.restore import restore
-from otolith_training.recipe import Recipe, Rows
+from otolith_training.recipe import Recipe, Rows, Signals
 from otolith_training.recipe_file import parse_recipe, require_task
 from otolith_training.train import finish
 
@@ -93,7 +94,7 @@ def prepare(parent: Model, old: Recipe, added: Path, data: Path, console: Consol
         runs = assign_splits(read_runs(added, names, old.frontend.sample_rate))
         found, heard = runs, {label for run in runs for label in run.labels}
     else:
-        clips = assign_splits(read_clips(added))
+        clips = _signals(old, added) if isinstance(old.streams, Signals) else assign_splits(read_clips(added))
         found, heard = clips, {clip.label for clip in clips}
     new = sorted(heard - set(card.labels) - {NOISE_FOLDER})
     has_old = (data / old.data.path).exists()
@@ -113,6 +114,11 @@ def prepare(parent: Model, old: Recipe, added: Path, data: Path, console: Consol
     prints = {item.name: item.path for item in found}
     entry = DataSet(name, "the user's own", "the user's own", fingerprint(prints))
     return Lesson(recipe, text, [*items, *repeated(found, items)], entry, has_old)
+
+
+def _signals(old: Recipe, added: Path) -> list[Clip]:
+    columns = old.data.label_column, old.data.group_column
+    return split_signals(read_signals(added, format_of(old), *columns), old.data.dev, old.data.test)
 
 
 def recipe_with(old: Recipe, text: str, new: list[str], has_old: bool) -> tuple[Recipe, str]:

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from otolith.inference.card import Trigger
 from otolith.inference.model import Model
-from otolith.recordings import load_audio
-from otolith_training.data.datasets import AnyItem, Line, Run
+from otolith_training.data.datasets import AnyItem, Line
 from otolith_training.data.material import Items, list_items
+from otolith_training.data.signals import whole_of
 from otolith_training.data.texts import tokenizer_of, with_vocabulary
 from otolith_training.expect import choose_triggers, tell_streams
 from otolith_training.fit import Fitted, fit
@@ -28,9 +28,8 @@ from otolith_training.recipe import Clips, Recipe, Tokens, with_seed
 from otolith_training.recipe_file import read_recipe
 
 KEPT = (
-    "clips", "rows", "runs", "lines", "tokens", "bits_per_token", "perplexity", "accuracy", "accuracy_interval",
-    "macro_f1", "macro_f1_interval", "interval_over",
-    "delay_s", "per_label",
+    "clips", "rows", "runs", "lines", "stretches", "tokens", "bits_per_token", "perplexity", "accuracy",
+    "accuracy_interval", "macro_f1", "macro_f1_interval", "interval_over", "delay_s", "per_label",
 )  # fmt: skip
 
 
@@ -135,11 +134,13 @@ def examples_of(recipe: Recipe, items: Items) -> list[NDArray[np.float32] | NDAr
         tokenizer = tokenizer_of(recipe.frontend)
         return [item.encode(tokenizer) for item in chosen if isinstance(item, Line)]
     rate = round(recipe.frontend.sample_rate)
-    return [item.values if isinstance(item, Run) else load_audio(item.path, rate) for item in chosen]
+    return [whole_of(item, rate) for item in chosen if not isinstance(item, Line)]
 
 
 def _kept(figures: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: figures[name] for name in KEPT if name in figures}
+    if "stretches" in figures:
+        kept["per_group"] = figures["per_group"]  # loads or machines: few, unlike speakers
     if isinstance(runs := kept.get("runs"), Mapping):
         kept["runs"] = _kept(runs)
     return kept

@@ -25,7 +25,7 @@ from otolith_training.measure.decisions import one_label
 from otolith_training.measure.rehearse import Metrics, posteriors_of, raw_features
 from otolith_training.measure.scores import score
 from otolith_training.network.network import Network
-from otolith_training.recipe import Mfcc, Recipe, Tokens, Utterances
+from otolith_training.recipe import Recipe, Sound, Tokens, Utterances
 
 Floats = NDArray[np.float32]
 Samples = Floats | NDArray[np.int64]
@@ -35,7 +35,7 @@ class UtteranceRehearsal:
     """Each utterance of the development split from a fresh start, told at its last frame."""
 
     def __init__(self, utterances: UtteranceSet, recipe: Recipe) -> None:
-        hop = recipe.frontend.hop_length if isinstance(recipe.frontend, Mfcc) else 0
+        hop = recipe.frontend.hop_length if isinstance(recipe.frontend, Sound) else 0
         frames = [cut(values, hop) for values in utterances.utterances]
         self._lengths = [len(values) for values in frames]
         padded = np.zeros((len(frames), max(self._lengths), *frames[0].shape[1:]), frames[0].dtype)
@@ -91,7 +91,7 @@ def cut(values: Samples, hop_length: int) -> Samples:
 def _load(recipe: Recipe, settings: Utterances, items: Items, data: Path, split: Split) -> tuple[UtteranceSet, Vary]:
     """The utterances of a split, and how they are varied in training."""
     labels, frontend, d = recipe.all_labels, recipe.frontend, recipe.data
-    if isinstance(frontend, Mfcc):
+    if isinstance(frontend, Sound):
         sound = load_sound(recipe, [item for item in items if isinstance(item, Clip)], data, split)
         words = [word for _, word in sound.clips]
         truth = np.array([word.label for word in words])

@@ -18,6 +18,7 @@ from otolith.errors import ModelError
 FORMAT = 1
 METADATA_KEY = "otolith.card"
 ANOMALY = "anomaly"  # the name of its trigger among those of labels
+FULL_SCALE = "full scale"  # the unit of samples that are only known in parts of what their source can give
 
 FLOAT32 = np.float32(1e-6)  # of a value: what is lost where it is rounded a few times
 LONGEST_REST_S = 31 * 86_400  # hourly rows may rest for days
@@ -125,7 +126,8 @@ class Card(msgspec.Struct, frozen=True):
     """What a model promises. Field by field in `docs/model-format.md`.
 
     `sample_rate` is in Hz, of samples (audio), rows (sensor) or tokens; `hop_length` and `window_length` are in samples
-    or rows; `latency_s` is how much sound the front end looks back over before a frame is complete.
+    or rows; `latency_s` is how much sound the front end looks back over before a frame is complete. `full_scale` stands
+    where samples have a unit: what a sample of 1 is in it.
     """
 
     format: int
@@ -149,6 +151,7 @@ class Card(msgspec.Struct, frozen=True):
     anomaly: Anomaly | msgspec.UnsetType = msgspec.UNSET  # where live rows are held against their forecasts
     tokens: Tokens | msgspec.UnsetType = msgspec.UNSET  # of kind token alone
     utterance: Utterance | msgspec.UnsetType = msgspec.UNSET  # of task classify alone
+    full_scale: float | msgspec.UnsetType = msgspec.UNSET  # of kind audio alone, where samples have a unit
 
     @property
     def frame_rate(self) -> float:
@@ -242,7 +245,7 @@ def _faults(card: Card) -> list[str]:
         faults.append(f"the proof holds {len(card.proof.posteriors)} rows for {card.proof.frames} frames")
     if any(len(row) != math.prod(card.output_shape) for row in card.proof.posteriors):
         faults.append("the proof's rows are not as long as the labels")
-    return [*faults, *_forecast_faults(card)]
+    return [*faults, *_forecast_faults(card), *_scale_faults(card)]
 
 
 def _forecast_faults(card: Card) -> list[str]:
@@ -312,6 +315,16 @@ def _token_faults(tokens: Tokens) -> list[str]:
     if tokens.end is not None and tokens.end not in vocabulary:
         faults.append(f"tokens.end is {tokens.end!r}, which is not in the vocabulary")
     return faults
+
+
+def _scale_faults(card: Card) -> list[str]:
+    """Only samples have a full scale: rows and forecasts stand in their units as they are."""
+    scale = card.full_scale
+    if scale is msgspec.UNSET:
+        return []
+    if card.kind != "audio":
+        return [f"full_scale stands on a model of kind {card.kind}; only samples have one"]
+    return [] if 0 < scale < math.inf else [f"full_scale is {scale}; it must be above 0"]
 
 
 def trigger_faults(trigger: Trigger) -> list[str]:

@@ -121,7 +121,7 @@ def test_a_manifest_that_names_missing_files_counts_them_and_names_the_first(tmp
 def test_no_folder_no_files_and_one_label_are_each_said(tmp_path: Path) -> None:
     with pytest.raises(OtolithError, match="is no folder"):
         read_clips(tmp_path / "none")
-    with pytest.raises(OtolithError, match="holds no sound files"):
+    with pytest.raises(OtolithError, match="holds no recordings"):
         read_clips(tmp_path)
     with pytest.raises(OtolithError, match="holds no recordings"):
         read_runs(tmp_path, CHANNELS, 100.0)

@@ -17,7 +17,7 @@ from otolith_training.network.cards import make_card
 from otolith_training.network.export import export, run_torch, to_frames
 from otolith_training.network.network import Network, make_network
 from otolith_training.recipe_file import parse_recipe
-from tests.training.small import MOTION, SOUND, changed, random_scaling, sound_recipe
+from tests.training.small import MOTION, SOUND, VIBRATION, changed, random_scaling, sound_recipe
 
 NETWORKS = {
     "one layer": changed(SOUND, {"layers": "1"}),
@@ -27,6 +27,13 @@ NETWORKS = {
     "two layers of LSTM": changed(SOUND, {"hidden": '4\ncell = "lstm"'}),
     "two layers of plain RNN": changed(SOUND, {"hidden": '4\ncell = "rnn"'}),
     "fewer cepstra": changed(SOUND, {"sample_rate": "16000\nn_mfcc = 13"}),
+    "vibration": VIBRATION,
+    "vibration, even bands of an odd window": changed(
+        VIBRATION, {"window_length": "151", "scale": '"linear"', "bands": "40", "f_min": "0.0"}
+    ),
+    "vibration, averaged, behind a convolution": changed(
+        VIBRATION, {"bands": "12\naverage = 5", "hidden": "4\nconvolution = { kernel = 3, channels = 5 }"}
+    ),
     "sensor": MOTION,
     "sensor, convolution": changed(MOTION, {"hidden": "4\nconvolution = { kernel = 6, channels = 5 }"}),
     "sensor, LSTM": changed(MOTION, {"hidden": '4\ncell = "lstm"'}),

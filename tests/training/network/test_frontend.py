@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from otolith.inference.runtime import open_session
-from otolith_training.network.frontend import MfccFrontend, RowsFrontend, fit_scaling
+from otolith_training.network.bands import spectrum_edges, spectrum_filters
+from otolith_training.network.frontend import MfccFrontend, RowsFrontend, SpectrumFrontend, fit_scaling
 from otolith_training.network.graph import features_graph
-from otolith_training.recipe import Mfcc, Rows
+from otolith_training.recipe import Mfcc, Rows, Spectrum
 
 Floats = NDArray[np.float32]
 SHAPES = {
@@ -73,6 +74,65 @@ def test_however_the_frames_are_cut_the_features_are_the_same(clips: list[Floats
         features, state = frontend(part, state)
         parts.append(features)
     torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=1e-4, rtol=0)
+
+
+SPECTRA = {
+    "factored": Spectrum(12000, f_max=5400.0, f_min=40.0, scale="log"),
+    "even bands": Spectrum(12000, f_max=5400.0, bands=100),
+    "an odd window, bands narrower than its lines": Spectrum(
+        12000, f_max=6000.0, f_min=10.0, scale="log", bands=90, window_length=301, hop_length=100
+    ),
+}
+
+
+@pytest.mark.parametrize("settings", SPECTRA.values(), ids=SPECTRA.keys())
+def test_bands_of_a_spectrum_are_the_mean_power_in_them_in_torch_and_in_the_graph(
+    clips: list[Floats], settings: Spectrum
+) -> None:
+    frontend = SpectrumFrontend(settings)
+    frontend.offset.normal_()
+    hop, window = settings.hop_length, settings.window_length
+    frames = clips[0][: len(clips[0]) // hop * hop].reshape(1, -1, hop)
+    padded = np.concatenate((np.zeros(window - hop), clips[0]))
+    windows = np.stack([padded[i * hop : i * hop + window] for i in range(frames.shape[1])]) * hann(window)
+    power = np.abs(np.fft.rfft(windows)) ** 2
+    expected = 10 * np.log10(np.maximum(power @ spectrum_filters(settings).astype(np.float64).T, 1e-10))
+    raw, _ = frontend.raw(torch.from_numpy(frames), frontend.fresh_state(1))
+    np.testing.assert_allclose(frontend.unscaled(raw)[0].numpy(), expected, atol=1e-2)
+    session = open_session(features_graph(frontend).SerializeToString())
+    state = {f"state.{name}": value.numpy() for name, value in frontend.fresh_state(1).items()}
+    found = session.run(["features"], {"frames": frames, **state})[0]
+    np.testing.assert_allclose(found[0], expected, atol=1e-2)
+
+
+def test_an_average_is_the_mean_of_the_last_frames_however_they_are_cut(clips: list[Floats]) -> None:
+    alone, averaged = (SpectrumFrontend(Spectrum(16000, f_max=7000.0, average=count)) for count in (1, 4))
+    frames = torch.from_numpy(clips[0][: 30 * 512].reshape(1, 30, 512))
+    bands, _ = alone.raw(frames, alone.fresh_state(1))
+    state, parts = averaged.fresh_state(1), []
+    for part in torch.split(frames, [1, 5, 2, 22], dim=1):
+        mean, state = averaged.raw(part, state)
+        parts.append(mean)
+    found = torch.cat(parts, dim=1)
+    torch.testing.assert_close(found[0, 3:], bands[0].unfold(0, 4, 1).mean(dim=-1), atol=1e-4, rtol=0)
+    averaged.offset.copy_(bands.mean(dim=(0, 1)))
+    first, _ = averaged(frames[:, :1], averaged.fresh_state(1))
+    torch.testing.assert_close(first[0, 0] * 4, (bands[0, 0] - averaged.offset), atol=1e-3, rtol=0)
+
+
+def hann(length: int) -> NDArray[np.float64]:
+    """The window that is periodic, as of a spectrum."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+
+
+@pytest.mark.parametrize("settings", SPECTRA.values(), ids=SPECTRA.keys())
+def test_every_band_weighs_one_and_looks_where_it_says(settings: Spectrum) -> None:
+    filters = spectrum_filters(settings)
+    assert filters.shape == (settings.bands, settings.window_length // 2 + 1)
+    np.testing.assert_allclose(filters.sum(axis=1), 1, atol=1e-5)
+    line = settings.sample_rate / settings.window_length
+    centres = spectrum_edges(settings)[1:-1]
+    assert (np.abs(filters.argmax(axis=1) * line - centres) <= line).all()
 
 
 def test_silence_is_finite() -> None:

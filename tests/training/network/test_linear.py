@@ -22,7 +22,7 @@ def test_a_rhythm_is_foretold_from_its_past() -> None:
 
 def test_a_firm_ridge_says_the_last_value_or_the_mean() -> None:
     walk = np.cumsum(np.random.default_rng(0).normal(size=(300, 2)), axis=0)
-    settings = {"horizon": 3, "look_back": 10, "ridge": 1e12}
+    settings = {"horizon": 3, "look_back": 10, "ridge": 1e12, "own_ridge": 1e12}
     last = fit_taps([walk], Forecast(**settings, anchor="last"))
     mean = fit_taps([walk], Forecast(**settings, anchor="mean"))
     for channel in range(2):

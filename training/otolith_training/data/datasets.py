@@ -84,10 +84,14 @@ Item = TypeVar("Item", Clip, Run, Line)
 
 
 def read_clips(
-    folder: Path, label_column: str = "label", group_column: str = "", patterns: Sequence[str] = ()
+    folder: Path,
+    label_column: str = "label",
+    group_column: str = "",
+    patterns: Sequence[str] = (),
+    suffixes: Collection[str] = AUDIO_SUFFIXES,
 ) -> list[Clip]:
     """The clips of a folder, sorted by name. Raises `OtolithError` where there are none."""
-    _require_folder(folder)
+    require_folder(folder)
     if (folder / MANIFEST).is_file():
         clips = [
             Clip(
@@ -103,11 +107,11 @@ def read_clips(
         clips = [
             Clip(path.relative_to(folder).as_posix(), path, path.relative_to(folder).parts[0], None, None)
             for path in sorted(folder.glob("*/**/*"))
-            if path.suffix.lower() in AUDIO_SUFFIXES
+            if path.suffix.lower() in suffixes
         ]
-    clips = sorted((c for c in clips if _matches(c.name, patterns)), key=lambda clip: clip.name)
+    clips = sorted((c for c in clips if matches(c.name, patterns)), key=lambda clip: clip.name)
     if not clips:
-        raise OtolithError(f"{folder}: holds no sound files; it needs a folder a label, or {MANIFEST} (file,label)")
+        raise OtolithError(f"{folder}: holds no recordings; it needs a folder a label, or {MANIFEST} (file,label)")
     return clips
 
 
@@ -127,16 +131,16 @@ def read_runs(
         return (
             _packed_runs(place, channels) if place.suffix == ".npz" else [_plain_run(place, channels, sample_rate, {})]
         )
-    _require_folder(place)
+    require_folder(place)
     if (place / MANIFEST).is_file():
         manifest = place / MANIFEST
-        rows = [row for row in read_manifest(place) if _matches(row["file"], patterns)]
+        rows = [row for row in read_manifest(place) if matches(row["file"], patterns)]
         runs = []
         for row in rows:
             run = _plain_run(place / row["file"], channels, sample_rate, {"label": row.get(label_column, "")})
             runs.append(replace(run, name=row["file"], group=_group(row, group_column), split=_split(manifest, row)))
     else:
-        paths = [path for path in sorted(place.glob("**/*")) if _matches(path.relative_to(place).as_posix(), patterns)]
+        paths = [path for path in sorted(place.glob("**/*")) if matches(path.relative_to(place).as_posix(), patterns)]
         runs = [run for path in paths if path.suffix == ".npz" for run in _packed_runs(path, channels)]
         plain = [path for path in paths if is_sensor_file(path)] if not runs or patterns else []
         for path in plain:
@@ -272,7 +276,8 @@ def _packed_arrays(path: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a file's name fits any of the patterns; where there are none, every name does."""
     return not patterns or any(Path(name).match(pattern) for pattern in patterns)
 
 
@@ -299,6 +304,7 @@ def _split(where: Path, row: Mapping[str, str]) -> Split | None:
     return SPLIT_NAMES.get(value)
 
 
-def _require_folder(folder: Path) -> None:
+def require_folder(folder: Path) -> None:
+    """Raise `OtolithError` unless there is such a folder."""
     if not folder.is_dir():
         raise OtolithError(f"{folder}: is no folder of recordings; name one with --data")

@@ -28,11 +28,12 @@ from otolith_training.data.datasets import (
 )
 from otolith_training.data.decoded import load_decoded
 from otolith_training.data.series import list_series
+from otolith_training.data.signals import Signal, list_signals
 from otolith_training.data.sounds import coloured_noise
 from otolith_training.data.splits import DEV_SHARE, TEST_SHARE, assign_splits, hashed_split
 from otolith_training.data.texts import read_passages, read_texts, split_lines
 from otolith_training.data.words import Material, Word, find_word
-from otolith_training.recipe import Backgrounds, Mfcc, Recipe, Rows, Tokens
+from otolith_training.recipe import Backgrounds, Recipe, Rows, Signals, Sound, Tokens
 
 Floats = NDArray[np.float32]
 
@@ -60,11 +61,13 @@ Items = list[Clip] | list[Run] | list[Line]
 
 
 def list_items(recipe: Recipe, data: Path) -> Items:
-    """The clips, runs, series or lines that the recipe names, split. Raises `OtolithError`."""
+    """The clips, signals, runs, series or lines that the recipe names, split. Raises `OtolithError`."""
     if isinstance(recipe.frontend, Tokens):
         return list_lines(recipe, data)
     if recipe.forecast is not None:
         return list_series(recipe, data)
+    if isinstance(recipe.streams, Signals):
+        return list_signals(recipe, data)
     return list_runs(recipe, data) if isinstance(recipe.frontend, Rows) else list_clips(recipe, data)
 
 
@@ -110,7 +113,7 @@ def list_lines(recipe: Recipe, data: Path) -> list[Line]:
 def load_sound(recipe: Recipe, clips: Sequence[Clip], data: Path, split: Split) -> SoundSet:
     """The sound of one split. `clips` are those of all splits."""
     frontend = recipe.frontend
-    assert isinstance(frontend, Mfcc)  # noqa: S101 - the recipe was checked for it
+    assert isinstance(frontend, Sound)  # noqa: S101 - the recipe was checked for it
     rate = frontend.sample_rate
     chosen = [clip for clip in clips if clip.split == split]
     if not chosen:
@@ -149,6 +152,15 @@ def load_rows(recipe: Recipe, runs: Sequence[Run], split: Split) -> RowSet:
         for label in {label for run in chosen for label in set(run.labels)}
     }
     return RowSet(chosen, [np.array([index[label] for label in run.labels]) for run in chosen])
+
+
+def load_signals(recipe: Recipe, items: Sequence[AnyItem], split: Split) -> list[tuple[Signal, int]]:
+    """The signals of one split, each with its label's index."""
+    labels = recipe.all_labels
+    chosen = [(item, labels.index(item.label)) for item in items if isinstance(item, Signal) and item.split == split]
+    if not chosen:
+        raise OtolithError(f"{recipe.data.path}: no recording falls into the split {split!r}; name groups for it")
+    return chosen
 
 
 def describe_sets(recipe: Recipe, items: Sequence[AnyItem], data: Path) -> list[DataSet]:

@@ -20,11 +20,13 @@ from otolith.inference.stream import Stream
 from otolith.inference.tokenizer import Tokenizer
 from otolith.recordings import load_audio
 from otolith_training.data.datasets import AnyItem, Clip, Line, Run, map_label
+from otolith_training.data.signals import Signal, whole_of
 from otolith_training.measure.decide import TAIL_S, decide, decide_run
 from otolith_training.measure.intervals import bootstrap, cluster_matrices, number_groups, percentiles
 from otolith_training.measure.scores import score
+from otolith_training.measure.stretches import decide_stretches
 from otolith_training.measure.tracks import Advance, push
-from otolith_training.recipe import Recipe
+from otolith_training.recipe import Recipe, Signals
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -39,11 +41,16 @@ class Decisions:
     item: Indices
     groups: tuple[str | None, ...]  # an item: its speaker or subject
     whole: Decisions | None = None  # one decision a run, where every run has one label throughout
+    stretches: bool = False  # of signals: each recording stands by itself, whatever group it is of
 
     @property
     def clusters(self) -> Indices:
-        """The cluster of each decision: its speaker or subject where known, else its recording."""
-        keys = [group if group is not None else index for index, group in enumerate(self.groups)]
+        """The cluster of each decision: its speaker or subject where known, else its recording.
+
+        Of stretches its recording: a handful of groups, as of loads, would make no interval.
+        """
+        grouped = [None if self.stretches else group for group in self.groups]
+        keys = [group if group is not None else index for index, group in enumerate(grouped)]
         return number_groups(keys)[self.item]
 
     def matrices(self, labels: int) -> Indices:
@@ -58,7 +65,7 @@ def decide_all(
     advance: Advance | None = None,
     begin: Callable[[], Stream] | None = None,
 ) -> Decisions:
-    """What the model makes of each item (all clips or all runs), each on a stream of its own that `begin` gives; a
+    """What the model makes of each item (all clips, runs or signals), each on a stream of its own that `begin` gives; a
     fresh one if not told."""
     if model.card.task == "classify":
         return decide_utterances(model, recipe, items, advance)
@@ -69,7 +76,11 @@ def decide_all(
     whole: list[int] = []  # a run's one label
     for number, item in enumerate(items):
         stream = begin() if begin is not None else Stream(model)
-        if isinstance(item, Clip):
+        if isinstance(item, Signal):
+            decided = decide_stretches(hear(stream, item.samples), card.hop_length, _stretch(recipe, card))
+            here = [truth_index(item.label, recipe, card, item.path)] * len(decided)
+            found += decided
+        elif isinstance(item, Clip):
             here = [truth_index(item.label, recipe, card, item.path)]
             found.append(hear_clip(stream, load_audio(item.path, round(card.sample_rate))))
         elif isinstance(item, Run):
@@ -86,7 +97,8 @@ def decide_all(
     runs = None
     if len(whole) == len(items):
         runs = Decisions(np.array(truth)[np.cumsum(counts) - 1], np.array(whole), numbers, groups)
-    return Decisions(np.array(truth), np.array(found), np.repeat(numbers, counts), groups, runs)
+    stretches = any(isinstance(item, Signal) for item in items)
+    return Decisions(np.array(truth), np.array(found), np.repeat(numbers, counts), groups, runs, stretches)
 
 
 def concatenate(parts: Sequence[Decisions]) -> Decisions:
@@ -99,6 +111,7 @@ def concatenate(parts: Sequence[Decisions]) -> Decisions:
         np.concatenate([part.item + begin for part, begin in zip(parts, begins, strict=True)]),
         tuple(group for part in parts for group in part.groups),
         concatenate(wholes) if wholes and len(wholes) == len(parts) else None,
+        any(part.stretches for part in parts),
     )
 
 
@@ -107,7 +120,7 @@ def figures_of(decisions: Decisions, card: Card) -> dict[str, Any]:
 
     Of rows also how late a new label is told; and, where every run has one label, the same figures of whole `runs`.
     """
-    figures = _figures(decisions, card, _unit(card))
+    figures = _figures(decisions, card, "stretches" if decisions.stretches else _unit(card))
     if card.kind == "sensor" and card.task == "tag":
         figures["delay_s"] = change_delays(decisions, card.frame_rate)
     if decisions.whole is not None:
@@ -117,6 +130,8 @@ def figures_of(decisions: Decisions, card: Card) -> dict[str, Any]:
 
 def _figures(decisions: Decisions, card: Card, unit: str) -> dict[str, Any]:
     group, alone = {"audio": ("speaker", "clip"), "sensor": ("subject", "run"), "token": ("author", "line")}[card.kind]
+    if decisions.stretches:
+        group = alone = "recording"
     matrices = decisions.matrices(len(card.labels))
     drawn = bootstrap(matrices)
     named = [name for name in decisions.groups if name is not None]
@@ -186,7 +201,13 @@ def samples_of(item: AnyItem, card: Card) -> Samples:
     if isinstance(item, Line):
         assert isinstance(card.tokens, Tokens)  # noqa: S101 - lines are read for token models alone
         return item.encode(Tokenizer(card.tokens))
-    return item.values if isinstance(item, Run) else load_audio(item.path, round(card.sample_rate))
+    return whole_of(item, round(card.sample_rate))
+
+
+def _stretch(recipe: Recipe, card: Card) -> int:
+    """How many samples get one decision."""
+    assert isinstance(recipe.streams, Signals)  # noqa: S101 - no other recipe makes signals of recordings
+    return max(card.hop_length, round(recipe.streams.stretch_s * card.sample_rate))
 
 
 def truth_index(label: str, recipe: Recipe, card: Card, where: Path) -> int:

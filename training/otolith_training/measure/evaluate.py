@@ -17,12 +17,14 @@ from otolith_training.data.datasets import (
     Line,
     Run,
     fingerprints,
+    matches,
     read_clips,
     read_manifest,
     read_runs,
 )
 from otolith_training.data.folds import fold_of
 from otolith_training.data.material import Items
+from otolith_training.data.signals import Signal, format_of, read_signals, split_signals
 from otolith_training.data.splits import assign_splits
 from otolith_training.data.texts import read_passages, read_texts, split_lines
 from otolith_training.measure.compare import compare, compare_long
@@ -33,7 +35,7 @@ from otolith_training.measure.language import measure_language
 from otolith_training.measure.longrun import listen_long
 from otolith_training.measure.soak import soak, soak_long
 from otolith_training.measure.tracks import EVENTS, Advance
-from otolith_training.recipe import Data, Recipe
+from otolith_training.recipe import Data, Recipe, Signals
 from otolith_training.recipe_file import parse_recipe
 
 EVERYTHING = "all"
@@ -107,8 +109,8 @@ class _ClipTest:
     def exhibits(self) -> Exhibits:
         if self._model.card.task == "classify":
             return Exhibits(round(self._model.card.sample_rate))
-        clips = [item for item in self._items if isinstance(item, Clip)]
-        runs = [item for item in self._items if isinstance(item, Run)]
+        clips = [item for item in self._items if isinstance(item, Clip) and not isinstance(item, Signal)]
+        runs = [item for item in self._items if isinstance(item, Run | Signal)]
         return (
             from_clips(self._model, clips, self._decisions) if clips else from_runs(self._model, runs, self._decisions)
         )
@@ -171,6 +173,8 @@ def _require_like(rival: Model, model: Model) -> None:
 def choose(card: Card, recipe: Recipe, data: Path, split: str | None) -> tuple[Items, str]:
     """The recordings to measure on, and the name of their split."""
     d = recipe.data
+    if isinstance(recipe.streams, Signals):
+        return _choose_signals(card, recipe, data, split)
     known = _is_known(card, recipe, data)
     rule = _rule(card, d) if known else None
     layout = (d.label_column, d.group_column, d.files) if known else ("label", "", [])
@@ -182,9 +186,27 @@ def choose(card: Card, recipe: Recipe, data: Path, split: str | None) -> tuple[I
     return _choose(read_runs(data, names, card.sample_rate, *layout), rule, data, split)
 
 
+def _choose_signals(card: Card, recipe: Recipe, data: Path, split: str | None) -> tuple[Items, str]:
+    """As `choose`, of signals, which are read once: reading them is decoding them."""
+    d, home = recipe.data, data if data.is_dir() else data.parent
+    here = (path.relative_to(home).as_posix() for path in home.glob("**/*"))
+    patterns = d.files if any(matches(name, d.files) for name in here) else ()  # of another set its names say nothing
+    signals = read_signals(data, format_of(recipe), d.label_column, d.group_column, patterns)
+    files = {signal.path.relative_to(home).as_posix(): signal.path for signal in signals}
+    known = set(fingerprints(files)) <= {entry.fingerprint for entry in card.data}
+    fold = fold_of(card) if known else None
+
+    def as_learned(signals: list[Any]) -> Any:
+        parts = split_signals(signals, d.dev, d.test)
+        return parts if fold is None else fold.assign(parts)
+
+    rule: Rule | None = as_learned if known else split_signals if split not in (None, EVERYTHING) else None
+    return _choose(list(signals), rule, data, split)
+
+
 def measure(model: Model, recipe: Recipe, items: Sequence[AnyItem], advance: Advance | None = None) -> dict[str, Any]:
-    """Figures of `items` (all clips, runs or lines): a decision a clip or line, or one a row; or how well each next
-    token is forecast."""
+    """Figures of `items` (all clips, signals, runs or lines): a decision a clip, stretch or line, or one a row; or how
+    well each next token is forecast."""
     if model.card.is_language:
         return measure_language(model, items, advance)
     return figures_of(decide_all(model, recipe, items, advance), model.card)

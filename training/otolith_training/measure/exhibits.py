@@ -16,6 +16,7 @@ from otolith.inference.model import Model
 from otolith.inference.stream import Stream
 from otolith.recordings import load_audio
 from otolith_training.data.datasets import Clip, Run
+from otolith_training.data.signals import Signal, whole_of
 from otolith_training.measure.decide import SMOOTHING_S, TAIL_S
 from otolith_training.measure.decisions import Decisions, hear
 from otolith_training.measure.sweep import Smoothed, smooth
@@ -83,8 +84,8 @@ def from_clips(model: Model, items: Sequence[Clip], decisions: Decisions) -> Exh
     return exhibits
 
 
-def from_runs(model: Model, items: Sequence[Run], decisions: Decisions) -> Exhibits:
-    """The run that is heard as well as most, and the two that are heard worst."""
+def from_runs(model: Model, items: Sequence[Run | Signal], decisions: Decisions) -> Exhibits:
+    """The run or signal that is heard as well as most, and the two that are heard worst."""
     card = model.card
     right = (decisions.truth == decisions.found).astype(np.float64)
     accuracy = np.bincount(decisions.item, right) / np.bincount(decisions.item)
@@ -94,11 +95,13 @@ def from_runs(model: Model, items: Sequence[Run], decisions: Decisions) -> Exhib
     for index, how in dict(reversed(shown)).items():
         run, rows = items[index], decisions.item == index
         names = [card.labels[label] for label in decisions.truth[rows]]
-        posteriors = hear(Stream(model), run.values)
+        posteriors = hear(Stream(model), whole_of(run, round(card.sample_rate)))
+        if decisions.stretches:
+            names = names[:1] * len(posteriors)
         exhibits.strips.insert(
             0,
             Strip(
-                f"{run.name}, {accuracy[index]:.0%} of its rows right, {how}",
+                f"{run.name}, {accuracy[index]:.0%} of it right, {how}",
                 card.labels,
                 posteriors,
                 1 / card.frame_rate,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from otolith.errors import OtolithError
 from otolith_training.measure import plots
 from otolith_training.measure.exhibits import Exhibits, Mistake
+from otolith_training.measure.tables import unit_of
 
 Floats = NDArray[np.float32]
 
@@ -72,7 +73,7 @@ def _headline(figures: Mapping[str, Any]) -> str:
 
 
 def _clip_tiles(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    unit = "clips" if "clips" in figures else "rows"
+    unit = unit_of(figures)
     over = figures["interval_over"]
     tiles = [
         ("accuracy", percent(figures["accuracy"]), percents(figures["accuracy_interval"])),
@@ -103,7 +104,7 @@ def _long_tiles(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def _told_apart(figures: Mapping[str, Any]) -> list[str]:
     parts = [f"<section><h2>What was taken for what</h2>{_confusion(figures['confusion'])}</section>"]
-    unit = "clips" if "clips" in figures else "rows"
+    unit = unit_of(figures)
     rows = [
         [label, *(f"{of[key]:.3f}" for key in ("precision", "recall", "f1")), f"{of['support']:,}"]
         for label, of in figures["per_label"].items()
@@ -111,7 +112,7 @@ def _told_apart(figures: Mapping[str, Any]) -> list[str]:
     told = _table(["label", "precision", "recall", "F1", unit], rows)
     parts.append(f"<section><h2>By label</h2>{told}</section>")
     if figures["per_group"]:
-        group = "speaker" if unit == "clips" else "subject"
+        group = {"clips": "speaker", "rows": "subject"}.get(unit, "group")
         plot = plots.groups(figures["per_group"], figures["accuracy"])
         parts.append(f"<section><h2>By {group}</h2><p>Dashed: all of them together.</p>{plot}</section>")
     return parts

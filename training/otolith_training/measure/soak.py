@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from otolith.inference.card import Card
 from otolith.inference.model import Model
 from otolith.inference.stream import Stream
-from otolith.recordings import load_audio
-from otolith_training.data.datasets import AnyItem, Clip
+from otolith_training.data.datasets import AnyItem
+from otolith_training.data.signals import Signal, whole_of
 from otolith_training.measure.decisions import decide_all
 from otolith_training.measure.intervals import (
     DRAWS,
@@ -49,7 +49,8 @@ def soak(
     labels = len(model.card.labels)
     rows: list[dict[str, Any]] = []
     fresh: dict[str, NDArray[np.float64]] = {}
-    for number, (minute, stream) in enumerate(warmed(model, _sounds(items, model.card), minutes)):
+    pause_s = 0.0 if any(isinstance(item, Signal) for item in items) else PAUSE_S  # a sensor is never silent
+    for number, (minute, stream) in enumerate(warmed(model, _sounds(items, model.card), minutes, pause_s)):
         decisions = decide_all(model, recipe, items, begin=stream.fork)
         drawn = bootstrap(decisions.matrices(labels))
         fresh = fresh or drawn
@@ -103,7 +104,9 @@ def soak_long(
     return rows
 
 
-def warmed(model: Model, sounds: Iterator[Floats], minutes: Sequence[float]) -> Iterator[tuple[float, Stream]]:
+def warmed(
+    model: Model, sounds: Iterator[Floats], minutes: Sequence[float], pause_s: float = PAUSE_S
+) -> Iterator[tuple[float, Stream]]:
     """A stream that has heard at least so many minutes of `sounds`, each to its end, and (of audio) a pause; `minutes`
     rise. Broken off, a run would leave a body in mid-turn that sits in the next row."""
     stream = Stream(model)
@@ -113,7 +116,7 @@ def warmed(model: Model, sounds: Iterator[Floats], minutes: Sequence[float]) -> 
             stream.push(next(sounds))
         ready = stream.fork()
         if card.kind == "audio" and minute:
-            ready.push(np.zeros(round(PAUSE_S * card.sample_rate), np.float32))
+            ready.push(np.zeros(round(pause_s * card.sample_rate), np.float32))
         yield minute, ready
 
 
@@ -131,7 +134,7 @@ def _sounds(items: Sequence[AnyItem], card: Card) -> Iterator[Floats]:
     while True:
         for index in random.permutation(len(items)).tolist():
             item = items[index]
-            yield load_audio(item.path, round(card.sample_rate)) if isinstance(item, Clip) else item.values
+            yield whole_of(item, round(card.sample_rate))
 
 
 def _recorded(recordings: Sequence[Recording], card: Card) -> Iterator[Floats]:

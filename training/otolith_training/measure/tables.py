@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET
 from rich.console import Console
 from rich.table import Table
 
 from otolith.inference.card import Card, Tokens
 
-UNITS = ("clips", "lines", "rows", "runs", "tokens")
+UNITS = ("clips", "stretches", "lines", "rows", "runs", "tokens")
+
+
+def unit_of(figures: Mapping[str, Any]) -> str:
+    """What was decided one by one: clips, stretches of signals, lines, rows, ..."""
+    return next(unit for unit in UNITS if unit in figures)
 
 
 def print_figures(figures: Mapping[str, Any], console: Console) -> None:
     """What `evaluate` found, for people."""
-    unit = next(name for name in UNITS if name in figures)
+    unit = unit_of(figures)
     console.print(
         f"{figures['model']} on {figures['data']}, split {figures['split']}, {figures[unit]:,} {unit}",
         markup=False,
@@ -73,7 +79,9 @@ def to_markdown(card: Card, size_bytes: int) -> str:
 
 
 def _summary(card: Card, size_bytes: int) -> list[str]:
-    what = "sound" if card.kind == "audio" else ", ".join(f"{c.name} ({c.unit})" for c in card.channels)
+    what = ", ".join(f"{c.name} ({c.unit})" for c in card.channels)
+    if card.kind == "audio":
+        what = "sound" if card.full_scale is UNSET else f"{what}, a sample of 1 is {card.full_scale:g}"
     if isinstance(card.tokens, Tokens):
         return [
             f"- reads: {card.tokens.cut}, of which it knows {len(card.tokens.vocabulary):,}",
@@ -114,6 +122,8 @@ def _figures(split: str, figures: Mapping[str, Any]) -> list[str]:
         )
     if over := figures.get("interval_over"):
         lines.append(f"| intervals (95 %) over | {over['count']} {over['unit']}s |")
+    for name, of in figures.get("per_group", {}).items():
+        lines.append(f"| accuracy of group {name} | {_told('accuracy', of['accuracy'])} |")
     per_label = figures.get("per_label")
     if per_label and all("precision" in of for of in per_label.values()):
         lines += ["", "| label | precision | recall | F1 | support |", "| --- | --- | --- | --- | --- |"]

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from otolith.inference.card import FORMAT, Anomaly, Card, Channel, DataSet, Made, Proof, Utterance
+from otolith.inference.card import FORMAT, FULL_SCALE, Anomaly, Card, Channel, DataSet, Made, Proof, Utterance
 from otolith.inference.card import Tokens as CardTokens
 from otolith.inference.tokenizer import END
-from otolith_training.recipe import Frontend, Mfcc, Recipe, Rows, Tokens, Utterances
+from otolith_training.recipe import Frontend, Mfcc, Recipe, Rows, Sound, Spectrum, Tokens, Utterances
 
 NO_PROOF = Proof(seed=0, frames=1, scale=1.0, posteriors=[])
 PACKAGES = ("otolith", "numpy", "onnx", "onnxruntime", "torch")
@@ -24,8 +24,8 @@ def make_card(
 ) -> Card:
     """A card that wants nothing but its proof, which the export writes."""
     f = recipe.frontend
-    sound = isinstance(f, Mfcc)
-    hop, window = (f.hop_length, f.window_length) if isinstance(f, Mfcc) else (1, 1)
+    hop, window = (f.hop_length, f.window_length) if isinstance(f, Sound) else (1, 1)
+    looked_at = window + (f.average - 1) * hop if isinstance(f, Spectrum) else window
     return Card(
         format=FORMAT,
         name=recipe.name,
@@ -38,7 +38,7 @@ def make_card(
         background=recipe.data.background,
         task=recipe.task,
         detector=recipe.triggers,
-        latency_s=window / f.sample_rate if sound else 0.0,
+        latency_s=looked_at / f.sample_rate if isinstance(f, Sound) else 0.0,
         recipe=text,
         data=list(sets),
         metrics=dict(metrics or {}),
@@ -47,6 +47,7 @@ def make_card(
         anomaly=_anomaly(recipe),
         tokens=_tokens(f),
         utterance=_utterance(recipe),
+        full_scale=_full_scale(f),
     )
 
 
@@ -57,12 +58,19 @@ def _anomaly(recipe: Recipe) -> Anomaly | msgspec.UnsetType:
 
 def _channels(frontend: Frontend) -> list[Channel]:
     match frontend:
-        case Mfcc():
-            return [Channel("mono", "full scale")]
+        case Mfcc() | Spectrum():
+            return [frontend.channel]
         case Tokens():
             return [Channel("token", "id")]
         case Rows():
             return frontend.channels
+
+
+def _full_scale(frontend: Frontend) -> float | msgspec.UnsetType:
+    """What a sample of 1 is, where samples have a unit."""
+    if not isinstance(frontend, Sound) or frontend.channel.unit == FULL_SCALE:
+        return msgspec.UNSET
+    return frontend.full_scale
 
 
 def _tokens(frontend: Frontend) -> CardTokens | msgspec.UnsetType:

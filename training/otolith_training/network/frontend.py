@@ -2,7 +2,8 @@
 
 Sound: the carried hops make overlapping windows, then Hann window, power spectrum, mel bands, decibels, DCT: what
 `librosa.feature.mfcc(center=False)` gives with `power_to_db(top_db=None)` (its default floor of 80 dB below the
-loudest frame of a whole clip is nothing a stream could know). Sensors: the rows themselves. Both end in a scaling.
+loudest frame of a whole clip is nothing a stream could know). Vibration: the same without the DCT, over bands evenly or
+by ratios apart. Sensors: the rows themselves. All end in a scaling.
 """
 
 from __future__ import annotations
@@ -16,23 +17,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from otolith_training.network.bands import dct_matrix, mel_centres, mel_filters, spectrum_edges, spectrum_filters
 from otolith_training.recipe import Frontend as FrontendSettings
-from otolith_training.recipe import Mfcc, Rows, Tokens
+from otolith_training.recipe import Mfcc, Rows, Sound, Spectrum, Tokens
 
 AMIN = 1e-10  # the lowest power that has decibels, as in librosa
 DB = 10 / math.log(10)  # decibels of a natural logarithm of power
 
 UNKNOWN_ID = 0  # of the token that stands for all that are not in the vocabulary
 
+Floats = NDArray[np.float32]
 State = dict[str, Tensor]
 
 
 class Frontend(nn.Module, ABC):
-    """What both kinds share: `raw` features, which are linear in what follows, and their scaling."""
+    """What all kinds share: `raw` features, which are linear in what follows, and their scaling."""
 
     has_own_dropout: ClassVar[bool] = False  # else the first layer's input is dropped as any other layer's
     offset: Tensor  # (features,)
     factor: Tensor  # (features,)
+    warm_up = 0  # frames of a fresh stream in which features are not yet what they will be
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -66,33 +70,37 @@ class Frontend(nn.Module, ABC):
         return self.scaled(raw), state
 
 
-class MfccFrontend(Frontend):
-    """MFCC of mono sound."""
+class SoundFrontend(Frontend):
+    """Bands of a power spectrum in decibels, of mono samples: what sound and vibration share."""
 
     hann: Tensor  # (window,)
-    mel: Tensor  # (bins, mels)
-    dct: Tensor  # (mels, mfcc)
-    centres_hz: Tensor  # (mels,): where each band is widest open
+    filters: Tensor  # (bins, bands)
+    centres_hz: Tensor  # (bands,): where each band is widest open
+    settings: Sound
 
-    def __init__(self, settings: Mfcc) -> None:
-        super().__init__(settings.n_mfcc)
+    def __init__(self, settings: Sound, features: int, filters: Floats, centres_hz: Floats) -> None:
+        super().__init__(features)
         self.settings = settings
         self.hops_carried = math.ceil(settings.window_length / settings.hop_length) - 1
         self.register_buffer("hann", torch.hann_window(settings.window_length, dtype=torch.float64).float())
-        self.register_buffer("mel", torch.from_numpy(mel_filters(settings).T.copy()))
-        self.register_buffer("dct", torch.from_numpy(dct_matrix(settings.n_mels, settings.n_mfcc)))
-        self.register_buffer("centres_hz", torch.from_numpy(mel_centres(settings)), persistent=False)
+        self.register_buffer("filters", torch.from_numpy(filters.T.copy()))
+        self.register_buffer("centres_hz", torch.from_numpy(centres_hz), persistent=False)
+
+    @property
+    @abstractmethod
+    def mixing(self) -> Tensor:
+        """Bands to unscaled features `(bands, features)`, an orthonormal matrix or part of one."""
 
     def fresh_state(self, streams: int) -> State:
         """Silence before the first sample."""
         return {"window": self.hann.new_zeros(streams, self.hops_carried, self.settings.hop_length)}
 
     def raw(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """Mel bands in decibels."""
+        """Bands in decibels."""
         windows, state = self.windows(frames, state)
         spectrum = torch.fft.rfft(windows * self.hann)
         power = spectrum.real.square() + spectrum.imag.square()  # (streams, frames, bins)
-        return torch.log(torch.clamp(power @ self.mel, min=AMIN)) * DB, state
+        return torch.log(torch.clamp(power @ self.filters, min=AMIN)) * DB, state
 
     def windows(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
         """Overlapping windows `(streams, frames, window)`, the last of which ends with the last frame."""
@@ -104,12 +112,60 @@ class MfccFrontend(Frontend):
         return torch.cat(parts, dim=2), {"window": hops[:, count:]}
 
     def neutral(self) -> Tensor:
-        """Mel bands `(mels,)` whose MFCC are the offset."""
-        return self.dct @ self.offset
+        """Bands `(bands,)` whose features are the offset."""
+        return self.mixing @ self.offset
 
     def unscaled(self, raw: Tensor) -> Tensor:
-        """MFCC."""
-        return raw @ self.dct
+        """MFCC, or the bands themselves."""
+        return raw @ self.mixing
+
+
+class MfccFrontend(SoundFrontend):
+    """MFCC: mel bands and a cosine transform."""
+
+    dct: Tensor  # (mels, mfcc)
+
+    def __init__(self, settings: Mfcc) -> None:
+        super().__init__(settings, settings.n_mfcc, mel_filters(settings), mel_centres(settings))
+        self.register_buffer("dct", torch.from_numpy(dct_matrix(settings.n_mels, settings.n_mfcc)))
+
+    @property
+    def mixing(self) -> Tensor:
+        """The cosine transform."""
+        return self.dct
+
+
+class SpectrumFrontend(SoundFrontend):
+    """The bands themselves: a machine's lines and resonances stay where they are."""
+
+    def __init__(self, settings: Spectrum) -> None:
+        centres = np.asarray(spectrum_edges(settings)[1:-1], np.float32)
+        super().__init__(settings, settings.bands, spectrum_filters(settings), centres)
+        self.register_buffer("straight", torch.eye(settings.bands), persistent=False)
+        self.average = settings.average
+        self.warm_up = settings.average - 1
+
+    def fresh_state(self, streams: int) -> State:
+        """Silence, and behind it bands that say nothing."""
+        state = super().fresh_state(streams)
+        if self.average > 1:
+            state["bands"] = self.hann.new_zeros(streams, self.average - 1, self.features)
+        return state
+
+    def raw(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """Bands in decibels, each the mean of the last `average` frames."""
+        bands, following = super().raw(frames, state)
+        if self.average == 1:
+            return bands, following
+        neutral = self.neutral()  # what a fresh zero stands for
+        past = torch.cat((state["bands"] + neutral, bands), dim=1)
+        following["bands"] = past[:, frames.shape[1] :] - neutral
+        return past.unfold(1, self.average, 1).mean(dim=-1), following
+
+    @property
+    def mixing(self) -> Tensor:
+        """Nothing is mixed."""
+        return self.get_buffer("straight")
 
 
 class RowsFrontend(Frontend):
@@ -163,11 +219,17 @@ class TokenFrontend(Frontend):
         return vectors * kept / (1 - s.dropout)
 
 
-def make_frontend(settings: FrontendSettings) -> MfccFrontend | RowsFrontend | TokenFrontend:
+def make_frontend(settings: FrontendSettings) -> Frontend:
     """The front end that a recipe asks for, not scaled yet; of tokens, whose vocabulary must stand in it."""
-    if isinstance(settings, Tokens):
-        return TokenFrontend(settings)
-    return MfccFrontend(settings) if isinstance(settings, Mfcc) else RowsFrontend(settings)
+    match settings:
+        case Mfcc():
+            return MfccFrontend(settings)
+        case Spectrum():
+            return SpectrumFrontend(settings)
+        case Rows():
+            return RowsFrontend(settings)
+        case Tokens():
+            return TokenFrontend(settings)
 
 
 def fit_scaling(frontend: Frontend, features: Tensor, scaling: str) -> None:
@@ -179,36 +241,3 @@ def fit_scaling(frontend: Frontend, features: Tensor, scaling: str) -> None:
         offset, width = (low + high) / 2, (high - low) / 2
     frontend.offset.copy_(offset)
     frontend.factor.copy_(1 / width.clamp(min=1e-5))  # a channel that never moves must not become noise
-
-
-def mel_filters(settings: Mfcc) -> NDArray[np.float32]:
-    """Slaney's mel filters `(mels, bins)`, each of area one."""
-    import librosa  # here, since it takes seconds to load
-
-    filters: NDArray[np.float32] = librosa.filters.mel(
-        sr=settings.sample_rate,
-        n_fft=settings.window_length,
-        n_mels=settings.n_mels,
-        fmin=settings.f_min,
-        fmax=settings.f_max,
-        htk=False,
-        norm="slaney",
-        dtype=np.float32,
-    )
-    return filters
-
-
-def mel_centres(settings: Mfcc) -> NDArray[np.float32]:
-    """The centres of the mel filters `(mels,)`, in Hz."""
-    import librosa
-
-    edges = librosa.mel_frequencies(settings.n_mels + 2, fmin=settings.f_min, fmax=settings.f_max, htk=False)
-    return np.asarray(edges[1:-1], np.float32)
-
-
-def dct_matrix(n_mels: int, n_mfcc: int) -> NDArray[np.float32]:
-    """The orthonormal DCT-II `(mels, mfcc)`."""
-    angle = np.pi / n_mels * (np.arange(n_mels)[:, None] + 0.5) * np.arange(n_mfcc)[None, :]
-    matrix = np.cos(angle) * math.sqrt(2 / n_mels)
-    matrix[:, 0] /= math.sqrt(2)
-    return np.asarray(matrix, np.float32)

@@ -11,9 +11,9 @@ import onnx
 
 from otolith_training.network.builder import LAST, NEXT, Array, Graph, to_array
 from otolith_training.network.cells import write_layer
-from otolith_training.network.frontend import AMIN, DB, Frontend, MfccFrontend, TokenFrontend
+from otolith_training.network.frontend import AMIN, DB, Frontend, SoundFrontend, SpectrumFrontend, TokenFrontend
 from otolith_training.network.network import Network
-from otolith_training.network.spectrum import Factors, first_stage, last_stage, mel_stage, power_matrices
+from otolith_training.network.spectrum import Factors, band_stage, first_stage, last_stage, power_matrices
 
 
 def network_graph(network: Network) -> onnx.ModelProto:
@@ -39,10 +39,10 @@ def network_graph(network: Network) -> onnx.ModelProto:
 
 
 def features_graph(frontend: Frontend) -> onnx.ModelProto:
-    """Raw frames to unscaled features (MFCC), by the same nodes as in `network_graph`: for holding them to librosa."""
+    """Raw frames to unscaled features, by the same nodes as in `network_graph`: to hold MFCC to librosa."""
     graph = Graph()
     x, _ = _frontend(graph, frontend)
-    unfold = DB * to_array(frontend.dct) if isinstance(frontend, MfccFrontend) else np.eye(frontend.features)
+    unfold = DB * to_array(frontend.mixing) if isinstance(frontend, SoundFrontend) else np.eye(frontend.features)
     x = graph.add("MatMul", x, graph.constant("unfold", unfold))
     graph.add("Add", x, graph.constant("offset", frontend.offset), output="features")
     return graph.model(_frame_shape(frontend), "features", [frontend.features])
@@ -57,17 +57,29 @@ def _frontend(graph: Graph, frontend: Frontend) -> tuple[str, Array]:
         vectors = graph.constant("embedding", frontend.embedding.weight)
         return graph.add("Gather", vectors, "frames"), np.eye(frontend.features)
     factor = to_array(frontend.factor)
-    if not isinstance(frontend, MfccFrontend):
+    if not isinstance(frontend, SoundFrontend):
         return graph.add("Sub", "frames", graph.constant("offset", frontend.offset)), np.diag(factor)
-    neutral = to_array(frontend.neutral()) / DB  # natural logarithm of power; subtracted by scaling the mel filters
+    neutral = to_array(frontend.neutral()) / DB  # natural logarithm of power; subtracted by scaling the filters
     windows = graph.add("Mul", _windows(graph, frontend), graph.constant("hann", frontend.hann))
-    mel = to_array(frontend.mel) * np.exp(-neutral)
-    power = _mel_power(graph, windows, mel)
+    filters = to_array(frontend.filters) * np.exp(-neutral)
+    power = _band_power(graph, windows, filters, frontend.settings.window_length)
     floored = graph.add("Max", power, graph.constant("floor", AMIN * np.exp(-neutral)))
-    return graph.add("Log", floored), DB * to_array(frontend.dct) * factor
+    bands = graph.add("Log", floored)
+    if isinstance(frontend, SpectrumFrontend) and frontend.average > 1:
+        bands = _averaged(graph, bands, frontend.average, frontend.features)
+    return bands, DB * to_array(frontend.mixing) * factor
 
 
-def _windows(graph: Graph, frontend: MfccFrontend) -> str:
+def _averaged(graph: Graph, bands: str, average: int, count: int) -> str:
+    """The mean of the last `average` frames' bands `(streams, frames, bands)`, by a convolution along time."""
+    past = graph.add("Concat", graph.state("bands", average - 1, count), bands, axis=1)
+    graph.slice(past, 1, 1 - average, output="state.bands" + NEXT)
+    kernel = graph.constant("average", np.full((1, 1, average, 1), 1 / average))
+    x = graph.add("Conv", graph.add("Unsqueeze", past, graph.ints(1)), kernel)  # (streams, 1, frames, bands)
+    return graph.add("Squeeze", x, graph.ints(1))
+
+
+def _windows(graph: Graph, frontend: SoundFrontend) -> str:
     """Overlapping windows `(streams, frames, window)` from the carried hops and the new ones."""
     hop, window, carried = frontend.settings.hop_length, frontend.settings.window_length, frontend.hops_carried
     if carried == 0:
@@ -81,13 +93,11 @@ def _windows(graph: Graph, frontend: MfccFrontend) -> str:
     return graph.add("Concat", oldest, *between, "frames", axis=2)
 
 
-def _mel_power(graph: Graph, windows: str, mel: Array) -> str:
-    """Mel bands of the power spectrum `(streams, frames, mels)`."""
-    length, mels = 2 * (len(mel) - 1), mel.shape[1]
+def _band_power(graph: Graph, windows: str, filters: Array, length: int) -> str:
+    """Bands of the power spectrum of windows of `length` samples, `(streams, frames, bands)`."""
     factors = Factors.of(length)
     if factors is None:
-        cosines, sines = power_matrices(length)
-        return _dense_mel_power(graph, windows, cosines, sines, mel)
+        return _dense_band_power(graph, windows, filters, length)
     x = graph.add("Reshape", windows, graph.ints(0, 0, factors.rows, factors.columns))
     x = graph.add("MatMul", graph.constant("dft.first", first_stage(factors)), x)  # (s, f, 2 kept, columns)
     x = graph.add("Reshape", x, graph.ints(-1, factors.kept, 2 * factors.columns))
@@ -96,17 +106,18 @@ def _mel_power(graph: Graph, windows: str, mel: Array) -> str:
     x = graph.add("Mul", x, x)
     x = graph.add("Transpose", x, perm=[1, 0, 2])
     x = graph.add("Reshape", x, graph.ints(-1, factors.kept * 2 * factors.columns))
-    x = graph.add("MatMul", x, graph.constant("mel", mel_stage(factors, mel)))  # (s * f, mels)
+    x = graph.add("MatMul", x, graph.constant("bands", band_stage(factors, filters)))  # (s * f, bands)
     shape = graph.add("Shape", "frames", start=0, end=2)
-    shape = graph.add("Concat", shape, graph.ints(mels), axis=0)
+    shape = graph.add("Concat", shape, graph.ints(filters.shape[1]), axis=0)
     return graph.add("Reshape", x, shape)
 
 
-def _dense_mel_power(graph: Graph, windows: str, cosines: Array, sines: Array, mel: Array) -> str:
+def _dense_band_power(graph: Graph, windows: str, filters: Array, length: int) -> str:
     """For window lengths without good factors: one multiplication by the whole DFT."""
+    cosines, sines = power_matrices(length)
     x = graph.add("MatMul", windows, graph.constant("dft", np.concatenate((cosines, sines), axis=1)))
     x = graph.add("Mul", x, x)
-    return graph.add("MatMul", x, graph.constant("mel", np.concatenate((mel, mel))))
+    return graph.add("MatMul", x, graph.constant("bands", np.concatenate((filters, filters))))
 
 
 def _convolution(graph: Graph, x: str, network: Network, fold: Array) -> str:
@@ -129,4 +140,4 @@ def _convolution(graph: Graph, x: str, network: Network, fold: Array) -> str:
 def _frame_shape(frontend: Frontend) -> list[int]:
     if isinstance(frontend, TokenFrontend):
         return []
-    return [frontend.settings.hop_length] if isinstance(frontend, MfccFrontend) else [frontend.features]
+    return [frontend.settings.hop_length] if isinstance(frontend, SoundFrontend) else [frontend.features]

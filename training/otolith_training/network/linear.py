@@ -1,7 +1,7 @@
 """The linear path of a forecast, fitted in closed form: ridge regression of the rows ahead on the look-back.
 
 Each channel is mapped from its own past alone. All channels are fitted together first, then each on its own, held to
-that common map by the same penalty: a channel with little to say borrows from the others.
+that common map by a penalty of its own: a channel with little to say borrows from the others.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def fit_taps(series: Sequence[Array], settings: Forecast) -> Array:
     """
     sums = [_sums([rows[:, channel] for rows in series], settings) for channel in range(series[0].shape[1])]
     square, cross = (np.sum(parts, axis=0) for parts in zip(*sums, strict=True))
-    penalty = settings.ridge * np.eye(len(square))
-    common = np.linalg.solve(square + penalty, cross)  # (inputs, horizon)
+    common = np.linalg.solve(square + settings.ridge * np.eye(len(square)), cross)  # (inputs, horizon)
     maps = [common]
     if len(sums) > 1:
+        penalty = settings.own_ridge * np.eye(len(square))
         maps = [common + np.linalg.solve(own + penalty, to - own @ common) for own, to in sums]
     if settings.anchor == "last":
         maps = [np.concatenate((found, 1 - found.sum(axis=0, keepdims=True))) for found in maps]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from otolith_training.recipe import Clips
+from otolith_training.recipe import Clips, Signals
 
 HINGE = 0.6  # of the highest band: the 4.8 kHz of 8 kHz that Jaitly and Hinton hold to cover the formants
 
@@ -43,8 +43,8 @@ def warp_bands(raw: Tensor, warp: Tensor, centres_hz: Tensor) -> Tensor:
     return raw @ shares
 
 
-def distort(raw: Tensor, colour_db: Tensor, mean: Tensor, settings: Clips) -> Tensor:
-    """Mel bands `(streams, frames, bands)` under each stream's colouring, some hidden (SpecAugment, Park et al., 2019).
+def distort(raw: Tensor, colour_db: Tensor, mean: Tensor, settings: Clips | Signals) -> Tensor:
+    """Bands `(streams, frames, bands)` under each stream's colouring, some hidden (SpecAugment, Park et al., 2019).
 
     A hidden band or moment takes the value `mean` `(bands,)`, which is zero once scaled.
     """

@@ -18,7 +18,7 @@ from torch import Tensor
 from otolith.errors import ModelError
 from otolith_training.network.builder import to_array
 from otolith_training.network.cells import read_layer
-from otolith_training.network.frontend import AMIN, DB, MfccFrontend, TokenFrontend
+from otolith_training.network.frontend import AMIN, DB, SoundFrontend, TokenFrontend
 from otolith_training.network.heads.head import set_parameters
 from otolith_training.network.network import Network, make_network
 from otolith_training.recipe import Recipe
@@ -50,10 +50,10 @@ def _constants(path: Path) -> dict[str, Array]:
 
 def _fill(network: Network, constants: dict[str, Array]) -> None:
     frontend = network.frontend
-    if isinstance(frontend, MfccFrontend):
-        dct = to_array(frontend.dct)
-        frontend.offset.copy_(torch.from_numpy(-np.log(constants["floor"] / AMIN) * DB @ dct))
-        fold = DB * dct * to_array(frontend.factor)  # (bands, features), as in `graph._frontend`
+    if isinstance(frontend, SoundFrontend):
+        mixing = to_array(frontend.mixing)
+        frontend.offset.copy_(torch.from_numpy(-np.log(constants["floor"] / AMIN) * DB @ mixing))
+        fold = DB * mixing * to_array(frontend.factor)  # (bands, features), as in `graph._frontend`
     elif isinstance(frontend, TokenFrontend):
         set_parameters(frontend.embedding, {"weight": constants["embedding"]})
         fold = np.eye(frontend.features)

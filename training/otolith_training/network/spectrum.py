@@ -65,17 +65,17 @@ def last_stage(factors: Factors) -> Matrix:
     return np.concatenate((from_real, from_imaginary), axis=1)
 
 
-def mel_stage(factors: Factors, mel: Matrix) -> Matrix:
-    """Mel filters `(bins, mels)` over squared outputs of the last stage: `(kept * 2 * columns, mels)`.
+def band_stage(factors: Factors, filters: Matrix) -> Matrix:
+    """Filters `(bins, bands)` over squared outputs of the last stage: `(kept * 2 * columns, bands)`.
 
     Each bin is taken once: from where it stands, or from its mirror image.
     """
     length = factors.rows * factors.columns
-    weights = np.zeros((factors.kept, factors.columns, mel.shape[1]))
+    weights = np.zeros((factors.kept, factors.columns, filters.shape[1]))
     for k in range(length // 2 + 1):
         at = k if k % factors.rows < factors.kept else length - k
-        weights[at % factors.rows, at // factors.rows] = mel[k]
-    return np.concatenate((weights, weights), axis=1).reshape(-1, mel.shape[1])
+        weights[at % factors.rows, at // factors.rows] = filters[k]
+    return np.concatenate((weights, weights), axis=1).reshape(-1, filters.shape[1])
 
 
 def power_matrices(length: int) -> tuple[Matrix, Matrix]:
