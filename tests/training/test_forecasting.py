@@ -15,7 +15,9 @@ from rich.console import Console
 from otolith.cli.main import otolith
 from otolith.errors import OtolithError, SettingsError, UsageError
 from otolith.inference.card import Forecast
+from otolith.inference.generator import continue_rows
 from otolith.inference.model import Model
+from otolith.recordings import read_sensor
 from otolith_training.crossvalidate import crossvalidate
 from otolith_training.data.datasets import Run
 from otolith_training.data.series import list_series
@@ -30,7 +32,7 @@ from otolith_training.recipe_file import parse_recipe, read_recipe
 from otolith_training.retrain import retrain
 from otolith_training.train import train
 from tests.training.small import MOTION, changed
-from tests.training.small_forecast import FORECAST, rhythm, write_meter
+from tests.training.small_forecast import FORECAST, forecasting, rhythm, write_meter
 
 RECIPES = Path(__file__).parents[2] / "training" / "otolith_training" / "recipes"
 
@@ -88,6 +90,37 @@ def test_infer_tells_a_forecast_for_every_row_in_the_channels_units(trained: Pat
     assert last.shape == (8, 2)
     np.testing.assert_allclose(last.mean(axis=0), [100, 20], atol=25)
     assert len(forecasts[0]["scores"]) == forecasts[0]["frames"]
+
+
+def test_generate_goes_on_in_the_rhythm_it_learned_and_writes_what_is_read_as_any_recording(
+    trained: Path, meter: Path, tmp_path: Path
+) -> None:
+    arguments = ["generate", str(trained), "--prompt", str(meter / "meter" / "meter.csv"), "--steps", "72"]
+    drawn = [CliRunner().invoke(otolith, [*arguments, "--seed", seed]).stdout for seed in ("1", "1", "2")]
+    assert drawn[0] == drawn[1] != drawn[2]
+    path = tmp_path / "drawn.csv"
+    path.write_text(drawn[0])
+    rows = read_sensor(path).select(["load", "heat"])
+    assert rows.shape == (72, 2)
+    true = rhythm(672)[600:]
+    assert np.corrcoef(rows[:, 0], true[:, 0])[0, 1] > 0.8
+    assert 0.5 < rows[:, 0].std() / true[:, 0].std() < 2
+
+
+def test_at_a_temperature_of_nothing_each_row_is_the_forecast_of_the_one_before(trained: Path) -> None:
+    model, prompt = Model.open(trained), rhythm(50)
+    rows = np.stack(list(continue_rows(model, prompt, 4, 0.0, seed=1)))
+    for number, row in enumerate(rows):
+        forecasts, _ = model.step(np.concatenate((prompt, rows[:number]))[None], model.fresh_state())
+        np.testing.assert_allclose(row, forecasts[0, -1, 0], atol=1e-3)
+    assert np.isfinite(next(iter(continue_rows(model, prompt[:0], 1, 1.0, seed=1)))).all()
+
+
+def test_a_model_that_was_never_measured_is_drawn_from_without_errors_alone(tmp_path: Path) -> None:
+    model = forecasting(tmp_path / "f.onnx")
+    assert len(list(continue_rows(model, rhythm(5), 3, 0.0, seed=1))) == 3
+    with pytest.raises(UsageError, match="ask for --temperature 0"):
+        next(iter(continue_rows(model, rhythm(5), 3, 1.0, seed=1)))
 
 
 def test_the_card_tells_horizon_scale_and_figures(trained: Path) -> None:

@@ -1,13 +1,15 @@
-"""The generator: a model of tokens runs freely. What it holds likely next is drawn from, and given back to it."""
+"""The generator: a model runs freely. What it holds likely next, token or row, is drawn and given back to it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from otolith.inference.card import Tokens
+from otolith.errors import UsageError
+from otolith.inference.card import Card, Forecast, Tokens
 from otolith.inference.model import Model
 from otolith.inference.tokenizer import Ids, Tokenizer
 
@@ -40,3 +42,32 @@ def draw(posteriors: NDArray[np.float32], temperature: float, random: np.random.
         return int(logits.argmax())
     powers = np.exp((logits - logits.max()) / temperature)
     return int(random.choice(len(powers), p=powers / powers.sum()))
+
+
+def continue_rows(
+    model: Model, prompt: NDArray[np.float32], steps: int, temperature: float, seed: int
+) -> Iterator[NDArray[np.float32]]:
+    """`steps` rows `(channels,)` behind `prompt` `(rows, channels)`, which may be empty; the same seed draws the same.
+
+    Each is the next row's forecast, and `temperature` times an error as large as the model's own are: 0 is the forecast
+    itself, which soon comes to rest. Raises `UsageError` where the card does not tell how large they are.
+    """
+    card, random = model.card, np.random.default_rng(seed)
+    error = temperature * errors_of(card) if temperature else np.zeros(len(card.channels))
+    rows, state = prompt if len(prompt) else np.zeros((1, len(card.channels)), np.float32), model.fresh_state()
+    for _ in range(steps):
+        forecasts, state = model.step(rows[None], state)
+        drawn = (forecasts[0, -1, 0] + error * random.standard_normal(len(error))).astype(np.float32)
+        yield drawn
+        rows = drawn[None]
+
+
+def errors_of(card: Card) -> NDArray[np.float64]:
+    """How far forecasts were off on rows held out `(channels,)`: root mean square, in the channels' own units."""
+    assert isinstance(card.forecast, Forecast)  # noqa: S101 - the caller looked
+    for split in ("dev", "test"):
+        told = card.metrics.get(split, {}).get("per_channel", {})
+        if all(channel.name in told for channel in card.channels):
+            scaled = [math.sqrt(float(told[channel.name]["mse"])) for channel in card.channels]
+            return np.asarray(np.multiply(scaled, card.forecast.scale))
+    raise UsageError(f"{card.name}: was measured on no rows, so how far it errs is not known; ask for --temperature 0")
