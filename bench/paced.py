@@ -91,7 +91,8 @@ class Ear:
     def hear(self, message: AnyMessage) -> None:
         now_ns = time.time_ns()
         if isinstance(message, StatusMessage):
-            self.frames[message.stream] = message.frames
+            if not message.stream.startswith("@"):  # the daemon's own has the sums of all
+                self.frames[message.stream] = message.frames
         elif self.measured and isinstance(message, DetectionMessage | PosteriorsMessage):
             behind_s = (now_ns - message.time_ns) / 1e9
             self.late_s.append((behind_s - (-message.position % BLOCK) / RATE, behind_s))

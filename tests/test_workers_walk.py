@@ -102,7 +102,7 @@ def wait_for_workers(subscriber: Subscriber, ingest: str) -> None:
     for worker in range(2):
         name = next(f"kitchen-warm{n}" for n in range(99) if worker_of(f"kitchen-warm{n}".encode(), 2) == worker)
         with Producer(ingest, stream=name, rate=16000) as producer:
-            deadline_s = time.monotonic() + 10
+            deadline_s = time.monotonic() + 30
             while not ((message := subscriber.receive(0.1)) and message.stream == name):
                 assert time.monotonic() < deadline_s
                 producer.push(np.zeros(BLOCK, np.int16))

@@ -115,9 +115,9 @@ def with_card(model: onnx.ModelProto, text: str) -> bytes:
     return content
 
 
-def write_tiny(path: Path, kind: Kind, task: str = "tag") -> Path:
+def write_tiny(path: Path, kind: Kind, task: str = "tag", seed: int = 0) -> Path:
     """A tiny model file of `kind` at `path`."""
-    model = tiny_graph(WIDTHS[kind], len(LABELS[kind]))
+    model = tiny_graph(WIDTHS[kind], len(LABELS[kind]), seed)
     path.write_bytes(with_card(model, write_card(tiny_card(model, kind, task))))
     return path
 

@@ -19,7 +19,7 @@ def admit(tiny_audio: Model, tiny_sensor: Model) -> Admit:
     ]
     own = [StreamSettings(name="kitchen-0", model="audio", source="microphone:")]
     settings = Settings(stream=own, ingest=IngestSettings(), route=routes)
-    return admission(settings, {"audio": tiny_audio.card, "sensor": tiny_sensor.card})
+    return admission(lambda: (settings, {"audio": tiny_audio.card, "sensor": tiny_sensor.card}))
 
 
 @pytest.mark.parametrize(

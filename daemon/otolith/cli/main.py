@@ -19,6 +19,7 @@ COMMANDS = {
     "devices": "otolith.cli.devices:devices",
     "check": "otolith.cli.check:check",
     "status": "otolith.cli.status:status",
+    "reload": "otolith.cli.reload:reload",
     "keys": "otolith.cli.keys:keys",
 }
 TRAINING = "otolith_training.cli"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
 from otolith.cli.spec import check_source
+from otolith.errors import OtolithError
 from otolith.settings import DEFAULT_ENDPOINT, Settings
 
 if TYPE_CHECKING:
@@ -51,6 +55,8 @@ def run(config: Path | None, model: str | None, source: str | None, publish: str
     else:
         settings, where = settings_for(str(model), str(source), publish, name), "otolith run"
     daemon = _open(settings, where)
+    if config is not None:
+        _reload_on_hangup(daemon, partial(read_settings, config, publish))
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         daemon.stop()
@@ -59,6 +65,26 @@ def run(config: Path | None, model: str | None, source: str | None, publish: str
     signal.signal(signal.SIGINT, stop)
     logging.getLogger("otolith").info("publishing on %s", daemon.endpoint)
     daemon.run()
+
+
+def _reload_on_hangup(daemon: Daemon | Workers, read: Callable[[], Settings]) -> None:
+    """SIGHUP, as `otolith reload`, has the settings read again."""
+    from otolith.service.daemon import Daemon
+
+    if not isinstance(daemon, Daemon):
+        return
+    daemon.read_settings = read
+
+    def reload() -> None:
+        try:
+            daemon.reload()
+        except OtolithError as error:
+            logging.getLogger("otolith").error("%s; nothing has changed", error)  # noqa: TRY400 - it is no bug
+
+    def hear(_signal: int, _frame: FrameType | None) -> None:
+        Thread(target=reload, name="reload", daemon=True).start()  # the loop's thread has to go on
+
+    signal.signal(signal.SIGHUP, hear)
 
 
 def _open(settings: Settings, where: str) -> Daemon | Workers:

@@ -101,6 +101,20 @@ class Seat:
         self._engine._give_back(self)
         return events
 
+    def leave(self) -> list[Event]:
+        """As `close`, where another seat goes on from the same frame: what waits is its, and nothing is lost."""
+        events: list[Event] = [*self._end_active()]
+        self._waiting.pop(self, None)
+        self.backlog.clear()
+        self._engine._give_back(self)
+        return events
+
+    def follow(self, other: Seat) -> None:
+        """Go on where `other` stands, with its numbers. What was smoothed or active until now is forgotten."""
+        self.position, self.detector.next_id = other.position, other.detector.next_id
+        self.detector.forget()
+        self._engine._detectors.begin(self.row, self.detector)
+
     def take_level(self) -> Level:
         """Of the samples that were stepped since this was asked last; the engine must look at levels."""
         level, self.level = self.level, Level()

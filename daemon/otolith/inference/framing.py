@@ -87,6 +87,11 @@ class Backlog:
         """Whole frames that wait."""
         return self.samples // self._hop_length
 
+    @property
+    def blocks(self) -> tuple[Samples, ...]:
+        """What waits, the oldest first."""
+        return tuple(self._blocks)
+
     def push(self, samples: Samples) -> int:
         """Keep a block; how many samples now wait."""
         if length := len(samples):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from otolith.errors import SettingsError
 from otolith.inference.card import Card
@@ -11,13 +11,16 @@ from otolith.settings import Settings, route_for
 from otolith.sources.roster import Admit, Opened
 
 
-def admission(settings: Settings, cards: Mapping[str, Card]) -> Admit:
-    """The settings' routes as a question to put to a stream; `cards` are those of the routes' models, by path."""
-    own = {stream.name for stream in settings.stream}
+def admission(now: Callable[[], tuple[Settings, Mapping[str, Card]]]) -> Admit:
+    """The settings' routes as a question to put to a stream.
+
+    `now` tells the settings as they hold, and the cards of their models by path.
+    """
 
     def admit(opened: Opened) -> str:
+        settings, cards = now()
         name = opened.stream
-        if name in own:
+        if any(name == stream.name for stream in settings.stream):
             return f"stream {name!r} is one that the daemon opens itself; choose another name"
         route = route_for(settings, name)
         if route is None:

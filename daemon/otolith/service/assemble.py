@@ -30,17 +30,17 @@ def assemble(settings: Settings, where: str, line: Line | None = None) -> Daemon
     loop = Loop(reception.company, [publisher])
     reception.seat(loop)
     if settings.ingest is None:
-        return Daemon(loop, publisher, control=settings.control)
+        return Daemon(loop, publisher, reception)
     from otolith.service.admission import admission  # here: whom nobody sends to need not wait for it
     from otolith.service.arrivals import Arrivals
     from otolith.sources.network import Ingest
 
     try:
-        admit = admission(settings, {path: model.card for path, model in reception.models.items()})
+        admit = admission(reception.terms)
         ingest = Ingest(settings.ingest, admit, line, guard)
     except OtolithError:
         publisher.close()
         raise
     loop.report = Report(boot, ingest.faults, None if line is None else line.worker)
     loop.attend("ingest", Arrivals(ingest, loop, reception.welcome).run)
-    return Daemon(loop, publisher, ingest, settings.control)
+    return Daemon(loop, publisher, reception, ingest)

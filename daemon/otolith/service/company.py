@@ -36,6 +36,7 @@ class Company:
         """A seat among the streams of `model`."""
         party = self._parties.get(model.digest)
         if party is None:
+            self._parties = {digest: each for digest, each in self._parties.items() if each.engine.streams}
             settings, is_sound = self._settings, model.card.kind == "audio"
             engine = Engine(model, settings.frames_per_step, settings.largest_batch, looks_at_levels=is_sound)
             party = self._parties[model.digest] = Party(engine)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
+from otolith.errors import SettingsError, UsageError
 from otolith.service.control import Control, open_control
 from otolith.service.loop import Loop
+from otolith.service.reception import Reception
+from otolith.settings import Settings
 from otolith.sinks.publisher import Publisher
 from otolith.sinks.relay import Relay
 from otolith.wire.control import Answer, DaemonStatus, Request
@@ -18,7 +24,11 @@ from otolith.wire.control import Answer, DaemonStatus, Request
 if TYPE_CHECKING:
     from otolith.sources.network import Ingest
 
+FIXED = ("publish", "ingest", "engine", "workers", "control", "keys")  # what only a restart changes
 GARBAGE = 50_000  # objects more than were freed, before the collector looks
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -27,8 +37,10 @@ class Daemon:
 
     loop: Loop
     publisher: Publisher | Relay
+    reception: Reception
     ingest: Ingest | None = None
-    control: bool | str = False
+    read_settings: Callable[[], Settings] | None = None  # as they now stand in their file
+    _reloading: Lock = field(default_factory=Lock)
     _began_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -50,6 +62,23 @@ class Daemon:
         finally:
             self.publisher.close()
 
+    def reload(self) -> list[str]:
+        """Read the settings and their models again and listen as they say; what changed, a line each.
+
+        From any thread but the loop's. Raises `OtolithError` where they cannot be: then nothing has changed.
+        """
+        if self.read_settings is None:
+            raise UsageError("there is no settings file to read again; start with otolith run CONFIG")
+        settings, now = self.read_settings(), self.reception.settings
+        if fixed := [name for name in FIXED if getattr(settings, name) != getattr(now, name)]:
+            raise SettingsError(f"{', '.join(fixed)} cannot be changed while it runs; restart the daemon for that")
+        with self._reloading:
+            plan = self.reception.prepare(settings)
+            changes = self.loop.ask(lambda: self.reception.change(plan, self.loop))
+        for change in changes:
+            log.info("%s", change)
+        return changes
+
     def status(self) -> DaemonStatus:
         """How it is now. From any thread."""
         from importlib.metadata import version  # here: it takes a moment, and few ask
@@ -70,11 +99,13 @@ class Daemon:
         )
 
     def _controlled(self) -> AbstractContextManager[Control | None]:
-        control = open_control(self.control, self._answer)
+        control = open_control(self.reception.settings.control, self._answer)
         if control is None:
             return nullcontext()
         control.start()
         return closing(control)
 
-    def _answer(self, _request: Request) -> Answer:
+    def _answer(self, request: Request) -> Answer:
+        if request.command == "reload":
+            return Answer(changes=self.reload())
         return Answer(status=self.status())

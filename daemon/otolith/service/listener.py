@@ -19,6 +19,7 @@ from otolith.inference.events import Event, Forecasts, Gap, Posteriors
 from otolith.inference.framing import Samples
 from otolith.inference.stream import Stream
 from otolith.inference.utterance import ENDED, make_endpointer
+from otolith.service.relief import CHANGED, Relief
 from otolith.sources.source import Block
 from otolith.wire.messages import LISTENING, Message, StatusMessage
 from otolith.wire.scribe import Scribe
@@ -35,6 +36,7 @@ class Listener:
 
     def __init__(self, stream: Stream | Seat, source_rate: float, scribe: Scribe) -> None:
         self.stream, self.source_rate, self._scribe = stream, source_rate, scribe
+        self.relief: Relief | None = None  # of another model, which listens along
         self._card = stream.model.card
         self._classifies, self._endpointer = self._card.task == "classify", make_endpointer(self._card)
         self._resamples = self._card.kind == "audio" and source_rate != self._card.sample_rate
@@ -76,6 +78,29 @@ class Listener:
             self.frames += len(told.values)  # nearly all steps of streams that tell no posteriors
             return []
         return self._write(events, self.stream.received)
+
+    def give_way(self) -> list[Message]:
+        """Last words of the old model; from here on its relief is heard."""
+        relief, old = self.relief, self.stream
+        assert relief is not None and isinstance(old, Seat)  # noqa: S101, PT018 - a daemon's streams have seats
+        received = old.received
+        if relief.is_alike:
+            relief.seat.follow(old)
+            events = old.leave()
+        else:
+            relief.seat.detector.next_id = old.detector.next_id
+            events = [*old.gap(0, CHANGED), *old.leave()]
+        messages = self._write(events, received)
+        messages += self._scribe.flush(self._time_ns)
+        relief.scribe.follow(self._scribe)
+        self.stream, self._scribe, self.relief = relief.seat, relief.scribe, None
+        was, self._card = self._card, self.stream.model.card
+        if self._card.utterance != was.utterance or not relief.is_alike:
+            self._classifies, self._endpointer = self._card.task == "classify", make_endpointer(self._card)
+        if not relief.is_alike:
+            self._resamples = self._card.kind == "audio" and self.source_rate != self._card.sample_rate
+            self._ready()
+        return messages
 
     def close(self) -> list[Message]:
         """The last messages: what was active ends, posteriors that waited leave, a broken frame is declared."""
@@ -144,13 +169,18 @@ class Listener:
 
     def _end_utterance(self) -> list[Message]:
         received = self.stream.received
-        return self._write(self.stream.end_utterance(), received)
+        messages = self._write(self.stream.end_utterance(), received)
+        if self.relief is not None:
+            self.relief.begin()
+        return messages
 
     def _push_piece(self, samples: Samples, time_ns: int) -> list[Message]:
         if not len(samples):
             return []
         received = self.stream.received
         self._time_ns = time_ns
+        if self.relief is not None:
+            self.relief.push(samples)
         events = self.stream.push(samples)
         return self._write(events, received + len(samples)) if events else []
 
@@ -160,6 +190,8 @@ class Listener:
         messages += self._write(self.stream.gap(lost, reason), received)
         if self._endpointer is not None:
             self._endpointer.forget()
+        if self.relief is not None:
+            self.relief.begin()
         self._ready()
         return messages
 

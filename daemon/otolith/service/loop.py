@@ -10,7 +10,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from threading import Event, Thread
+from typing import Any, TypeVar
 
 from otolith.errors import OtolithError
 from otolith.inference.engine import Seat
@@ -20,6 +22,7 @@ from otolith.service.company import Company
 from otolith.service.heartbeats import Heartbeats
 from otolith.service.inbox import Inbox, Shelf, Taken
 from otolith.service.listener import Listener
+from otolith.service.relief import Relief, Silent
 from otolith.service.report import Report
 from otolith.service.systemd import notify
 from otolith.sinks.sink import Sink
@@ -31,6 +34,7 @@ THREADS_END_S = 0.3  # a reader that hangs (a frozen device) is left behind
 
 Work = Callable[[Event], None]
 MakeListener = Callable[[], Listener]
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +48,17 @@ class Loop:
         self._inbox = Inbox()
         self._newcomers: deque[tuple[Shelf, MakeListener]] = deque()
         self._listeners: dict[Shelf, Listener] = {}
-        self._seats: dict[Seat | Stream, Listener] = {}
+        self._seats: dict[Seat | Stream, Listener | Silent] = {}
         self._threads: list[Thread] = []
+        self._stops: dict[Thread, Event] = {}
+        self._readers: dict[Shelf, Thread] = {}
+        self._is_running = False
         self._working = 0
         self.report: Report | None = None  # what the daemon says of itself, if it is to
         self._heartbeats: Heartbeats[Shelf] = Heartbeats()
         self._accounts = Accounts()
+        self._reliefs: dict[Relief, Listener] = {}
+        self._asked: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._told: dict[Shelf, StatusMessage] = {}
         self._failure: OtolithError | None = None
         self._is_ready = False
@@ -81,14 +90,13 @@ class Loop:
     def attend(self, what: str, work: Work) -> None:
         """Run `work` in a thread beside the loop, until it returns or the event that it is given is set.
 
-        To be called before `run`. The loop lives at least as long; where `work` raises, it ends and raises that, named
-        by `what`.
+        To be called before `run`, or in the loop's thread. The loop lives at least as long; where `work` raises, it
+        ends and raises that, named by `what`.
         """
-        self._working += 1
-        self._threads.append(Thread(target=self._attend, args=(what, work), daemon=True))
+        self._start(what, work)
 
-    def listen(self, name: str, source: Source, make: MakeListener) -> None:
-        """Add a stream and a thread that reads it from `source`."""
+    def listen(self, name: str, source: Source, make: MakeListener) -> Shelf:
+        """Add a stream and a thread that reads it from `source`; as `attend`."""
         shelf = self.add(name, make, source.rate, live=source.live)
 
         def read(stop: Event) -> None:
@@ -98,7 +106,13 @@ class Loop:
             finally:
                 self.remove(shelf)
 
-        self.attend(f"stream {name!r}", read)
+        self._readers[shelf] = self._start(f"stream {name!r}", read)
+        return shelf
+
+    def dismiss(self, shelf: Shelf) -> None:
+        """Read a stream's source no more: it ends behind what was read. In the loop's thread alone."""
+        if reader := self._readers.get(shelf):
+            self._stops[reader].set()
 
     @property
     def statuses(self) -> list[StatusMessage]:
@@ -110,15 +124,35 @@ class Loop:
         """What all streams came to, as of the last whole second. To be read from any thread."""
         return self._accounts
 
+    def ask(self, work: Callable[[], T], timeout_s: float = 10.0) -> T:
+        """What `work` returns or raises, done in the loop's thread between two wake-ups. From any other thread."""
+        done: Future[T] = Future()
+        self._asked.append((work, done))
+        self._inbox.wake()
+        return done.result(timeout_s)
+
+    @property
+    def listeners(self) -> dict[Shelf, Listener]:
+        """Who listens now. In the loop's thread alone."""
+        return self._listeners
+
+    def relieve(self, listener: Listener, relief: Relief) -> None:
+        """Have another model take over a stream once it has warmed up. In the loop's thread alone."""
+        self._drop_relief(listener)
+        listener.relief = relief
+        self._seats[relief.seat] = Silent()
+        self._reliefs[relief] = listener
+
     def stop(self) -> None:
         """End soon: what has been taken in is still processed and published. Safe in a signal handler's thread."""
-        self._stop.set()
+        self._stop_all()
         self._inbox.wake()
 
     def run(self) -> None:
         """Raises what ended a thread's work, once everything before it is published."""
         self._accounts.begin(time.monotonic())
         self._admit()
+        self._is_running = True
         for thread in self._threads:
             thread.start()
         while (self._working or self._listeners) and not self._stop.is_set() and self._failure is None:
@@ -128,10 +162,25 @@ class Loop:
             self._beat(time.monotonic())
         self._finish()
 
-    def _attend(self, what: str, work: Work) -> None:
+    def _start(self, what: str, work: Work) -> Thread:
+        self._working += 1
+        stop = Event()
+        thread = Thread(target=self._attend, args=(what, work, stop), daemon=True)
+        self._threads.append(thread)
+        self._stops[thread] = stop
+        if self._is_running:
+            thread.start()
+        return thread
+
+    def _stop_all(self) -> None:
+        self._stop.set()
+        for stop in list(self._stops.values()):
+            stop.set()
+
+    def _attend(self, what: str, work: Work, stop: Event) -> None:
         error: Exception | None = None
         try:
-            work(self._stop)
+            work(stop)
         except Exception as caught:  # noqa: BLE001 - whatever ends a thread must reach the loop
             error = caught
         self._inbox.finish(what, error)
@@ -140,6 +189,8 @@ class Loop:
         """One wake-up: all that came, then one step of what need not wait, then those that are done."""
         started_s = time.monotonic()
         self._admit()
+        while self._asked:
+            self._answer(*self._asked.popleft())
         for shelf, blocks in taken.blocks:
             listener = self._listeners[shelf]
             for block in blocks:
@@ -148,6 +199,9 @@ class Loop:
         for seat, events in self._company.step(started_s):
             if messages := self._seats[seat].hear(events):
                 self._publish(messages)
+        if self._reliefs:
+            for relief in [relief for relief in self._reliefs if relief.is_ready]:
+                self._hand_over(relief)
         for shelf in taken.ended:
             self._end(shelf)
             log.info("stream %s: the input ended", shelf.name)
@@ -166,9 +220,31 @@ class Loop:
             self._seats[listener.stream] = listener
             self._heartbeats.add(shelf, time.monotonic())
 
+    def _answer(self, work: Callable[[], Any], done: Future[Any]) -> None:
+        try:
+            done.set_result(work())
+        except Exception as error:  # noqa: BLE001 - it is raised where it was asked
+            done.set_exception(error)
+
+    def _hand_over(self, relief: Relief) -> None:
+        listener = self._reliefs.pop(relief)
+        self._publish(listener.give_way())
+        del self._seats[relief.old]
+        self._seats[relief.seat] = listener
+        log.info("model %s has taken over", relief.seat.model.identity)
+
+    def _drop_relief(self, listener: Listener) -> None:
+        if (relief := listener.relief) is not None:
+            listener.relief = None
+            del self._reliefs[relief]
+            del self._seats[relief.seat]
+            relief.seat.leave()
+
     def _end(self, shelf: Shelf) -> None:
         """A stream's last words and its accounts."""
         listener = self._listeners.pop(shelf)
+        self._drop_relief(listener)
+        self._readers.pop(shelf, None)
         del self._seats[listener.stream]
         self._heartbeats.remove(shelf)
         self._publish(listener.close())
@@ -204,7 +280,7 @@ class Loop:
     def _finish(self) -> None:
         """The last words: what was taken in, what was active, and each stream's accounts."""
         notify("STOPPING=1")
-        self._stop.set()
+        self._stop_all()
         deadline_s = time.monotonic() + THREADS_END_S
         for thread in self._threads:
             thread.join(max(0.0, deadline_s - time.monotonic()))

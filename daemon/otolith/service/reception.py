@@ -1,4 +1,7 @@
-"""The reception: who is listened to. A listener for each stream of the settings, and each that the network brings."""
+"""The reception: who is listened to, and how; be it a stream of the settings or one that the network brings.
+
+The settings may change while they are listened to: `prepare` does all that takes time or may fail, `change` the rest.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,18 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from otolith.inference.card import Trigger
+from otolith.inference.card import Card, Trigger
 from otolith.inference.model import Model
 from otolith.service.company import Company
+from otolith.service.inbox import Shelf
 from otolith.service.listener import Listener, check_rate
 from otolith.service.loop import Loop
 from otolith.service.opening import at_route, at_stream, open_models, open_stream
+from otolith.service.relief import Relief
 from otolith.settings import Listening, Settings, StreamSettings, route_for, triggers_for
 from otolith.sources.resumed import resumed
 from otolith.sources.source import Source
@@ -29,6 +35,31 @@ NAMES_KEPT = 10_000  # of streams from the network that went: one that comes bac
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a stream is listened to."""
+
+    model: Model
+    triggers: Mapping[str, Trigger]
+    posteriors_per_s: float
+
+    def is_like(self, other: Manner) -> bool:
+        """Would a change from one to the other change anything?"""
+        told = (self.model.digest, dict(self.triggers), self.posteriors_per_s)
+        return told == (other.model.digest, dict(other.triggers), other.posteriors_per_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Settings with everything opened that they name: models by path, manners by stream and by route, sources."""
+
+    settings: Settings
+    models: Mapping[str, Model]
+    streams: Mapping[str, Manner]
+    routes: Mapping[str, Manner]
+    sources: Mapping[str, Source]
+
+
 class Reception:
     """Opens the models and sources of `settings`. Raises `OtolithError` that begins with `where` and names the stream.
 
@@ -36,53 +67,144 @@ class Reception:
     """
 
     def __init__(self, settings: Settings, where: str, boot: str, line: Line | None, ledger: Ledger | None) -> None:
-        self._settings, self._boot, self._line, self._ledger = settings, boot, line, ledger
-        self.models = open_models(settings)
+        self._where, self._boot, self._line, self._ledger = where, boot, line, ledger
         self.company = Company(settings.engine)
-        self._opened = [self._open(stream, at_stream(where, stream)) for stream in settings.stream]
-        self._triggers = {
-            route.pattern: triggers_for(route, self.models[route.model].card, at_route(where, route))
-            for route in settings.route
-        }
-        self._scribes: OrderedDict[str, Scribe] = OrderedDict()  # of streams from the network, the last to come last
+        self._shelves: dict[str, Shelf] = {}  # of the settings' own streams
+        self._manners: dict[str, Manner] = {}  # of every stream that is or was listened to
+        self._scribes: OrderedDict[str, Scribe] = OrderedDict()  # by stream, the last to come last
+        self._plan = self._make_plan(settings, {}, None)
+
+    @property
+    def settings(self) -> Settings:
+        """As they now hold."""
+        return self._plan.settings
+
+    @property
+    def models(self) -> Mapping[str, Model]:
+        """By path."""
+        return self._plan.models
+
+    def terms(self) -> tuple[Settings, Mapping[str, Card]]:
+        """What a stream from the network is admitted on: the settings, and the cards of their models by path."""
+        return self.settings, {path: model.card for path, model in self.models.items()}
 
     def seat(self, loop: Loop) -> None:
         """Have `loop` listen to the streams of the settings."""
-        for stream, source, triggers in self._opened:
-            scribe = self._scribe(stream.name, self.models[stream.model], stream)
-            make = partial(self._listener, self.models[stream.model], triggers, source.rate, scribe)
-            loop.listen(stream.name, source, make)
+        for stream in self.settings.stream:
+            self._listen(loop, stream, self._plan)
 
     def welcome(self, opened: Opened) -> Listener:
         """A listener of a stream from the network that a route takes."""
-        route = route_for(self._settings, opened.stream)
+        route = route_for(self.settings, opened.stream)
         assert route is not None  # noqa: S101 - it was admitted
-        model = self.models[route.model]
-        scribe = self._scribes.pop(opened.stream, None) or self._scribe(opened.stream, model, route)
-        self._scribes[opened.stream] = scribe
-        if len(self._scribes) > NAMES_KEPT:
-            gone, _ = self._scribes.popitem(last=False)
-            if self._ledger is not None:
-                self._ledger.close(gone)
+        manner = self._plan.routes[route.pattern]
         if self._ledger is not None:
             is_quiet = route.posteriors_per_s <= 0
-            self._ledger.open(opened.stream, opened.boot, opened.seq, model.card, opened.rate, is_quiet=is_quiet)
-        return self._listener(model, self._triggers[route.pattern], opened.rate, scribe)
+            card = manner.model.card
+            self._ledger.open(opened.stream, opened.boot, opened.seq, card, opened.rate, is_quiet=is_quiet)
+        return self._make_listener(opened.stream, manner, opened.rate)
 
-    def _open(self, stream: StreamSettings, at: str) -> tuple[StreamSettings, Source, Mapping[str, Trigger]]:
-        card = self.models[stream.model].card
-        triggers = triggers_for(stream, card, at)
-        source = open_stream(stream, self.models[stream.model], at)
+    def prepare(self, settings: Settings) -> Plan:
+        """All that a change to `settings` needs. From any thread; changes nothing. Raises `OtolithError`."""
+        return self._make_plan(settings, {model.digest: model for model in self.models.values()}, self._plan)
+
+    def change(self, plan: Plan, loop: Loop) -> list[str]:
+        """Listen as `plan` says from here on; what changed, a line each. In the loop's thread."""
+        before, self._plan = self._plan, plan
+        wanted = {stream.name: stream for stream in plan.settings.stream}
+        changes = []
+        for stream in before.settings.stream:
+            if stream.name not in wanted or stream.name in plan.sources:
+                loop.dismiss(self._shelves.pop(stream.name))
+                changes.append(f'stream "{stream.name}": ends')
+        for name in plan.sources:
+            self._listen(loop, wanted[name], plan)
+            changes.append(f'stream "{name}": begins, {self._manners[name].model.identity}')
+        return changes + self._change_manners(loop)
+
+    def _change_manners(self, loop: Loop) -> list[str]:
+        """Streams that go on are listened to as is now wanted of them."""
+        changes = []
+        for shelf, listener in loop.listeners.items():
+            if shelf.name not in self._manners or shelf is not self._shelves.get(shelf.name, shelf):
+                continue
+            wanted, known = self._wanted(shelf.name), self._manners[shelf.name]
+            if wanted is None or wanted.is_like(known):
+                continue
+            scribe = self._scribe(shelf.name, wanted)
+            seat = self.company.join(wanted.model, wanted.triggers)
+            loop.relieve(listener, Relief(listener.stream, seat, scribe))
+            self._manners[shelf.name], self._scribes[shelf.name] = wanted, scribe
+            changes.append(f'stream "{shelf.name}": {known.model.identity} -> {wanted.model.identity}')
+        return changes
+
+    def _wanted(self, name: str) -> Manner | None:
+        """How a stream should be listened to; None where nothing names it any more, and it goes on until it ends."""
+        if name in self._plan.streams:
+            return self._plan.streams[name]
+        route = route_for(self.settings, name)
+        return None if route is None else self._plan.routes[route.pattern]
+
+    def _make_plan(self, settings: Settings, known: Mapping[str, Model], before: Plan | None) -> Plan:
+        """`known` by digest stay as they are; sources are opened but of streams that go on from the plan `before`."""
+        models = {path: known.get(model.digest, model) for path, model in open_models(settings).items()}
+        streams, sources = {}, {}
+        for stream in settings.stream:
+            streams[stream.name] = _manner(stream, models, at_stream(self._where, stream))
+        for stream in settings.stream:
+            if before is None or not _goes_on(before, stream, models[stream.model].card):
+                sources[stream.name] = self._open(stream, models[stream.model])
+        routes = {route.pattern: _manner(route, models, at_route(self._where, route)) for route in settings.route}
+        return Plan(settings, models, streams, routes, sources)
+
+    def _open(self, stream: StreamSettings, model: Model) -> Source:
+        at, card = at_stream(self._where, stream), model.card
+        source = open_stream(stream, model, at)
         check_rate(card, source.rate, stream.resample, at)
         if source.rate != card.sample_rate and card.kind == "audio":
             log.info('stream "%s": resampling %g Hz to %g Hz', stream.name, source.rate, card.sample_rate)
         if self._line is not None and self._ledger is not None:
             self._ledger.open(stream.name, "", 0, card, source.rate, is_quiet=stream.posteriors_per_s <= 0)
             source = resumed(source, self._line.told_ns.get(stream.name, 0))
-        return stream, source, triggers
+        return source
 
-    def _scribe(self, name: str, model: Model, settings: Listening) -> Scribe:
-        return Scribe(self._boot, name, model, posteriors_per_s=settings.posteriors_per_s, now_ns=time.time_ns)
+    def _listen(self, loop: Loop, stream: StreamSettings, plan: Plan) -> None:
+        source, manner = plan.sources[stream.name], plan.streams[stream.name]
+        make = partial(self._make_listener, stream.name, manner, source.rate)
+        self._manners[stream.name] = manner
+        self._shelves[stream.name] = loop.listen(stream.name, source, make)
 
-    def _listener(self, model: Model, triggers: Mapping[str, Trigger], rate: float, scribe: Scribe) -> Listener:
-        return Listener(self.company.join(model, triggers), rate, scribe)
+    def _make_listener(self, name: str, manner: Manner, rate: float) -> Listener:
+        """A listener whose messages go on with the numbers of the stream of that name before it, if there was one."""
+        scribe = self._scribe(name, manner)
+        if (before := self._scribes.pop(name, None)) is not None:
+            scribe.follow(before)
+        self._manners[name], self._scribes[name] = manner, scribe
+        while len(self._scribes) > NAMES_KEPT + len(self._shelves):
+            self._forget(next(name for name in self._scribes if name not in self._shelves))
+        return Listener(self.company.join(manner.model, manner.triggers), rate, scribe)
+
+    def _forget(self, name: str) -> None:
+        del self._scribes[name], self._manners[name]
+        if self._ledger is not None:
+            self._ledger.close(name)
+
+    def _scribe(self, name: str, manner: Manner) -> Scribe:
+        per_s = manner.posteriors_per_s
+        return Scribe(self._boot, name, manner.model, posteriors_per_s=per_s, now_ns=time.time_ns)
+
+
+def _manner(listening: Listening, models: Mapping[str, Model], at: str) -> Manner:
+    model = models[listening.model]
+    return Manner(model, triggers_for(listening, model.card, at), listening.posteriors_per_s)
+
+
+def _goes_on(before: Plan, stream: StreamSettings, card: Card) -> bool:
+    """Does the stream's source stay? It gives rows of the channels, or tokens of the vocabulary, it was opened for."""
+    known = next((known for known in before.settings.stream if known.name == stream.name), None)
+    if known is None or (known.source, known.resample) != (stream.source, stream.resample):
+        return False
+    was = before.streams[stream.name].model.card
+    return was.kind == card.kind and (
+        card.kind == "audio" or (was.channels, was.tokens) == (card.channels, card.tokens)
+    )

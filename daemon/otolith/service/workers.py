@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from otolith.errors import OtolithError, SettingsError
+from otolith.errors import OtolithError, SettingsError, UsageError
 from otolith.service.control import open_control
 from otolith.service.inquiry import inquire
 from otolith.service.switchboard import Switchboard
@@ -100,7 +100,9 @@ class Workers:
                 control.close()
             self._end()
 
-    def _answer(self, _request: Request) -> Answer:
+    def _answer(self, request: Request) -> Answer:
+        if request.command == "reload":
+            raise UsageError("a daemon of several workers cannot change its settings while it runs; restart it")
         paths = [Path(str(worker.settings.control)) for worker in self._workers]
         return Answer(status=inquire(paths, self.endpoint, time.monotonic() - self._began_s))
 

@@ -56,6 +56,10 @@ class Scribe:
         self._held_frames = self._held_until = 0
         self._seq: dict[Kind, Iterator[int]] = {kind: itertools.count() for kind in KINDS}
 
+    def follow(self, other: Scribe) -> None:
+        """Go on with the numbers of `other`, which writes no more."""
+        self._seq = other._seq
+
     def write(self, events: Iterable[Event], received: int, time_ns: int) -> Iterator[Message]:
         """Messages of `events`, given that sample `received` since the fresh start was captured at `time_ns`."""
         for event in events:
