@@ -94,10 +94,11 @@ class Listener:
         messages += self._scribe.flush(self._time_ns)
         relief.scribe.follow(self._scribe)
         self.stream, self._scribe, self.relief = relief.seat, relief.scribe, None
-        card = self._card = self.stream.model.card
-        self._classifies, self._endpointer = card.task == "classify", make_endpointer(card)
+        was, self._card = self._card, self.stream.model.card
+        if self._card.utterance != was.utterance or not relief.is_alike:
+            self._classifies, self._endpointer = self._card.task == "classify", make_endpointer(self._card)
         if not relief.is_alike:
-            self._resamples = card.kind == "audio" and self.source_rate != card.sample_rate
+            self._resamples = self._card.kind == "audio" and self.source_rate != self._card.sample_rate
             self._ready()
         return messages
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -72,7 +72,7 @@ class Reception:
         self._shelves: dict[str, Shelf] = {}  # of the settings' own streams
         self._manners: dict[str, Manner] = {}  # of every stream that is or was listened to
         self._scribes: OrderedDict[str, Scribe] = OrderedDict()  # by stream, the last to come last
-        self._plan = self._make_plan(settings, {}, settings.stream)
+        self._plan = self._make_plan(settings, {}, None)
 
     @property
     def settings(self) -> Settings:
@@ -106,9 +106,7 @@ class Reception:
 
     def prepare(self, settings: Settings) -> Plan:
         """All that a change to `settings` needs. From any thread; changes nothing. Raises `OtolithError`."""
-        known = {stream.name: stream for stream in self.settings.stream}
-        new = [stream for stream in settings.stream if not _is_same_source(known.get(stream.name), stream)]
-        return self._make_plan(settings, {model.digest: model for model in self.models.values()}, new)
+        return self._make_plan(settings, {model.digest: model for model in self.models.values()}, self._plan)
 
     def change(self, plan: Plan, loop: Loop) -> list[str]:
         """Listen as `plan` says from here on; what changed, a line each. In the loop's thread."""
@@ -147,14 +145,15 @@ class Reception:
         route = route_for(self.settings, name)
         return None if route is None else self._plan.routes[route.pattern]
 
-    def _make_plan(self, settings: Settings, known: Mapping[str, Model], new: Sequence[StreamSettings]) -> Plan:
-        """`known` by digest stay as they are; sources of `new` streams are opened."""
+    def _make_plan(self, settings: Settings, known: Mapping[str, Model], before: Plan | None) -> Plan:
+        """`known` by digest stay as they are; sources are opened but of streams that go on from the plan `before`."""
         models = {path: known.get(model.digest, model) for path, model in open_models(settings).items()}
         streams, sources = {}, {}
         for stream in settings.stream:
             streams[stream.name] = _manner(stream, models, at_stream(self._where, stream))
-        for stream in new:
-            sources[stream.name] = self._open(stream, models[stream.model])
+        for stream in settings.stream:
+            if before is None or not _goes_on(before, stream, models[stream.model].card):
+                sources[stream.name] = self._open(stream, models[stream.model])
         routes = {route.pattern: _manner(route, models, at_route(self._where, route)) for route in settings.route}
         return Plan(settings, models, streams, routes, sources)
 
@@ -200,5 +199,12 @@ def _manner(listening: Listening, models: Mapping[str, Model], at: str) -> Manne
     return Manner(model, triggers_for(listening, model.card, at), listening.posteriors_per_s)
 
 
-def _is_same_source(known: StreamSettings | None, stream: StreamSettings) -> bool:
-    return known is not None and (known.source, known.resample) == (stream.source, stream.resample)
+def _goes_on(before: Plan, stream: StreamSettings, card: Card) -> bool:
+    """Does the stream's source stay? It gives rows of the channels, or tokens of the vocabulary, it was opened for."""
+    known = next((known for known in before.settings.stream if known.name == stream.name), None)
+    if known is None or (known.source, known.resample) != (stream.source, stream.resample):
+        return False
+    was = before.streams[stream.name].model.card
+    return was.kind == card.kind and (
+        card.kind == "audio" or (was.channels, was.tokens) == (card.channels, card.tokens)
+    )
