@@ -17,7 +17,7 @@ from otolith.inference.stream import Stream
 from otolith.service.listener import Listener
 from otolith.service.relief import CHANGED, Relief
 from otolith.sources.source import Block
-from otolith.wire.messages import GapMessage, Message, PosteriorsMessage
+from otolith.wire.messages import DetectionMessage, GapMessage, Message, PosteriorsMessage
 from otolith.wire.scribe import Scribe
 from tests.tiny import write_tiny
 
@@ -113,3 +113,19 @@ def test_a_model_with_other_frames_begins_afresh_behind_a_gap_of_nothing(
     assert (gap.lost < HOP, gap.reason) == (True, CHANGED)
     assert isinstance(listener.stream, Seat)
     assert listener.stream.model is words
+
+
+def test_with_the_end_of_an_utterance_a_relief_takes_over_and_tells_the_next(tmp_path: Path) -> None:
+    old, new = (Model.open(write_tiny(tmp_path / f"{seed}.onnx", "token", "classify", seed=seed)) for seed in (0, 1))
+    engines = Engine(old), Engine(new)
+    listener = Listener(engines[0].add(), 1, Scribe("b", "s", old))
+    line = np.array([1, 2, 4], np.int64)
+    messages = listener.take(Block(line, 1))
+    listener.relief = Relief(listener.stream, engines[1].add(), Scribe("b", "s", new))
+    messages += listener.take(Block(line, 2, ends=True))
+    assert listener.relief.is_ready
+    messages += listener.give_way()
+    messages += listener.take(Block(line, 3, ends=True))
+    told = [(m.id, m.model, m.position) for m in messages if isinstance(m, DetectionMessage) and m.phase == "start"]
+    assert told == [(0, old.identity, 6), (1, new.identity, 3)]
+    assert sum(m.lost for m in messages if isinstance(m, GapMessage)) == 0

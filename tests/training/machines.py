@@ -28,15 +28,15 @@ def vibration(label: str, load: int, seconds: float, rate: int = RATE) -> Floats
     return np.asarray(values, np.float32)
 
 
-def write_packed(path: Path, rate: int = RATE, **changes: Any) -> Path:
+def write_packed(path: Path, **changes: Any) -> Path:
     """Three seconds of each label under loads 0 and 1; the sound one under load 0 was recorded at twice the rate."""
     conditions = [("sound", 0, 2), ("sound", 1, 1), ("worn", 0, 1), ("worn", 1, 1)]
-    records = [vibration(label, load, 3.0, times * rate) for label, load, times in conditions]
+    records = [vibration(label, load, 3.0, times * RATE) for label, load, times in conditions]
     arrays = {
         "counts": np.rint(np.concatenate(records) / STEP).astype(np.int16)[:, None],
         "scale": np.full((4, 1), STEP),
         "offsets": np.cumsum([0, *map(len, records)]),
-        "sample_rate": np.array([times * rate for _, _, times in conditions]),
+        "sample_rate": np.array([times * RATE for _, _, times in conditions]),
         "record": np.array([f"{label}_{load}" for label, load, _ in conditions]),
         "label": np.array([label for label, _, _ in conditions]),
         "size": np.array([0, 0, 7, 7]),

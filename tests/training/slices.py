@@ -44,8 +44,8 @@ def lay_out(folder: Path) -> Path:
         "load_hp": [0, 1, 0, 1],
     }
     columns = {name: np.array(values) for name, values in conditions.items()}
-    # at the recipe's own rate: of less, the upper bands would hold nothing but what rounding leaves
-    write_packed(folder / "cwru_bearing" / "de12k_loads012.npz", 12_000, **columns)
+    columns["sample_rate"] = np.full(4, 12000)  # as they are: brought up to it, their upper bands would be empty
+    write_packed(folder / "cwru_bearing" / "de12k_loads012.npz", **columns)
     return folder
 
 
