@@ -26,15 +26,22 @@ class Listened:
     """An ingest that is listened to in a thread of its own; all that arrived, in `arrivals`."""
 
     def __init__(self, ingest: Ingest) -> None:
-        self.ingest, self.arrivals = ingest, list[Arrival]()
-        self._stop = threading.Event()
+        self.ingest, self._arrivals = ingest, list[Arrival]()
+        self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._listen)
         self._thread.start()
 
     def _listen(self) -> None:
         while not self._stop.is_set():
             self.ingest.wait(0.05)
-            self.arrivals += self.ingest.receive()
+            with self._lock:
+                self._arrivals += self.ingest.receive()
+
+    @property
+    def arrivals(self) -> list[Arrival]:
+        """All until now: who was answered is among them, though his answer leaves first."""
+        with self._lock:
+            return self._arrivals
 
     def stop(self) -> None:
         self._stop.set()
