@@ -92,6 +92,21 @@ def test_a_stream_that_came_while_no_worker_was_there_is_told_from_its_beginning
         assert told(turn(board, ingest, is_heard)) == [(160, DIED)]
 
 
+def test_blocks_that_come_before_all_workers_have_lines_wait_for_them(tmp_path: Path) -> None:
+    board = Switchboard(Settings(ingest=INGEST, publish=f"ipc://{tmp_path}/publish", workers=2), str(tmp_path))
+    try:
+        with strangers(board.doors[0], 1) as (stranger,):
+            stranger.send(0)
+            time.sleep(0.1)
+            first = board.connect(0)
+            with worker_on(first) as one, worker_on(board.connect(1)) as two:
+                heard: list[Arrival] = []
+                turn(board, None, lambda _: heard.extend(one.receive() + two.receive()) or is_heard(heard))
+        assert told(heard) == [(0, "")]
+    finally:
+        board.close()
+
+
 def test_the_next_life_goes_on_where_messages_had_told(board: Switchboard, stranger: Stranger) -> None:
     line = board.connect(0)
     with worker_on(line) as ingest:

@@ -102,9 +102,10 @@ class Switchboard:
         """Hand on what came; never waits."""
         now_s = time.monotonic()
         self._publish()
-        for number, door in enumerate(self._doors):
-            self._forward(number, door, now_s)
-            self._answer(number, door)
+        if all(self._wires):  # until every worker has a line, blocks wait at the doors
+            for number, door in enumerate(self._doors):
+                self._forward(number, door, now_s)
+                self._answer(number, door)
         if now_s - self._swept_s > SWEEP_S:
             self._sweep(now_s)
 
