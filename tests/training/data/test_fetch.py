@@ -12,6 +12,7 @@ import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -152,7 +153,8 @@ def packed_zeros() -> bytes:
 def test_ctrl_c_says_that_the_part_is_kept(motion: bytes, tmp_path: Path) -> None:
     with serving(Shelf(motion, slow_after=20_000)) as shelf:
         command = [*OTOLITH, "data", "get", "sp_sw_har", "--into", str(tmp_path), "--from", shelf.url]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests may have it ignored
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
             part = tmp_path / "sp_sw_har.zip.part"
             deadline = time.monotonic() + 20
             while not (part.is_file() and part.stat().st_size) and time.monotonic() < deadline:
