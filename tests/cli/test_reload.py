@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -34,10 +33,10 @@ def stream(name: str, posteriors_per_s: int = 50) -> str:
     )
 
 
-def reload(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "otolith", "reload"]
-    environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+def reload(folder: Path, daemon: DaemonProcess) -> subprocess.CompletedProcess[str]:
+    socket = folder / "otolith" / f"daemon-{daemon.process.pid}.sock"
+    command = [sys.executable, "-m", "otolith", "reload", str(socket)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
 def listen(subscriber: Subscriber, until: Callable[[AnyMessage], bool], timeout_s: float = 15) -> list[AnyMessage]:
@@ -63,7 +62,7 @@ def test_a_new_model_takes_over_and_no_frame_is_missing(config: Path, endpoint: 
         new = Model.open(write_tiny(config.parent / "new.onnx", "audio", seed=1)).identity
         (config.parent / "new.onnx").replace(config.parent / "model.onnx")
         if by == "command":
-            told = reload(config.parent)
+            told = reload(config.parent, daemon)
             assert told.stdout == f'stream "kitchen": {old} -> {new}\n'
         else:
             daemon.process.send_signal(signal.SIGHUP)
@@ -80,12 +79,12 @@ def test_a_file_that_is_wrong_changes_nothing_and_is_told(config: Path, endpoint
     with running(config) as daemon, Subscriber(endpoint, kind="posteriors") as subscriber:
         listen(subscriber, lambda _: True)
         (config.parent / "model.onnx").write_bytes(b"no model")
-        told = reload(config.parent)
+        told = reload(config.parent, daemon)
         assert told.returncode == 1
         assert "model.onnx" in told.stderr
         write_tiny(config.parent / "model.onnx", "audio")
         config.write_text(config.read_text().replace("posteriors_per_s", "posteriors_a_second"))
-        told = reload(config.parent)
+        told = reload(config.parent, daemon)
         assert "unknown key" in told.stderr
         listen(subscriber, lambda _: True)
         assert daemon.stop() < 2
@@ -93,10 +92,10 @@ def test_a_file_that_is_wrong_changes_nothing_and_is_told(config: Path, endpoint
 
 
 def test_streams_come_and_go(config: Path, endpoint: str) -> None:
-    with running(config), Subscriber(endpoint, kind="posteriors") as subscriber:
+    with running(config) as daemon, Subscriber(endpoint, kind="posteriors") as subscriber:
         listen(subscriber, lambda m: m.stream == "kitchen")
         config.write_text(config.read_text().replace("kitchen", "hall"))
-        told = reload(config.parent)
+        told = reload(config.parent, daemon)
         assert 'stream "kitchen": ends\nstream "hall": begins' in told.stdout
         listen(subscriber, lambda m: m.stream == "hall")
         time.sleep(1)
@@ -106,8 +105,8 @@ def test_streams_come_and_go(config: Path, endpoint: str) -> None:
 
 
 def test_what_only_a_restart_changes_is_said(config: Path, endpoint: str) -> None:
-    with running(config), Subscriber(endpoint, kind="posteriors") as subscriber:
+    with running(config) as daemon, Subscriber(endpoint, kind="posteriors") as subscriber:
         listen(subscriber, lambda _: True)
-        assert reload(config.parent).stdout == "nothing has changed\n"
+        assert reload(config.parent, daemon).stdout == "nothing has changed\n"
         config.write_text("workers = 2\n" + config.read_text())
-        assert "workers cannot be changed while it runs; restart the daemon" in reload(config.parent).stderr
+        assert "workers cannot be changed while it runs; restart the daemon" in reload(config.parent, daemon).stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 
 from otolith import Subscriber
 from tests.conftest import SOUND
-from tests.processes import DaemonProcess
+from tests.processes import DaemonProcess, json_lines
 
 
 def status(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,8 +41,8 @@ def test_a_daemon_tells_how_its_streams_are(workers: int, tmp_path: Path, endpoi
             assert time.monotonic() < deadline_s
             if message := subscriber.receive(0.2):
                 heard.add(message.stream)
-        told = json.loads(status(tmp_path, "--json").stdout)
-        shown = status(tmp_path)
+        told = next(each for each in json_lines(status(tmp_path, "--json").stdout) if each["publish"] == endpoint)
+        shown = status(tmp_path, str(tmp_path / "otolith" / f"daemon-{daemon.process.pid}.sock"))
         assert daemon.stop() < 2
     assert {stream["stream"] for stream in told["streams"]} == {"kitchen", "hall"}
     assert all(stream["state"] == "listening" and stream["frames"] > 0 for stream in told["streams"])
