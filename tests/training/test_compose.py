@@ -18,6 +18,7 @@ from otolith_training.compose import Order, compose
 from otolith_training.measure.tracks import read_events
 from otolith_training.train import train
 from tests.training.small import DATA, MOTION, SOUND
+from tests.training.small_forecast import FORECAST
 
 RATE = 16000
 LABELS = ("yes", "no", "_unknown_")
@@ -83,11 +84,14 @@ def test_a_folder_of_speech_without_sound_is_named(recipe: Path, tmp_path: Path)
         write(recipe, tmp_path / "out", order(speech=(tmp_path,)))
 
 
-def test_a_sensors_recipe_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "motion.toml"
-    path.write_text(MOTION)
-    with pytest.raises(UsageError, match="of a sensor"):
-        write(path, tmp_path / "out", order())
+@pytest.mark.parametrize(
+    ("text", "found"), [(MOTION, "kind sensor, task tag"), (FORECAST, "kind sensor, task forecast")]
+)
+def test_what_is_not_composed_of_clips_is_refused_at_the_door(text: str, found: str, tmp_path: Path) -> None:
+    path = tmp_path / "sensor.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=f"{found}.*otolith evaluate"):
+        compose(path, tmp_path / "nowhere", tmp_path / "out", order(), Console(file=StringIO()))
 
 
 def test_what_the_command_composes_evaluate_listens_to(recipe: Path, tmp_path: Path) -> None:

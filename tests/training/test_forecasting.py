@@ -24,6 +24,7 @@ from otolith_training.data.series import list_series
 from otolith_training.data.spans import SpanComposer
 from otolith_training.forecasting import ForecastRehearsal, SeriesCourse
 from otolith_training.learner import Learner
+from otolith_training.measure.calibrate import calibrate_file
 from otolith_training.measure.evaluate import evaluate
 from otolith_training.network.forecast_loss import truth_of
 from otolith_training.network.network import make_network
@@ -254,6 +255,8 @@ def test_what_deals_with_labels_refuses_a_forecast_at_the_door(trained: Path, me
     (tmp_path / "small.toml").write_text(FORECAST)
     with pytest.raises(SettingsError, match="otolith crossvalidate is for task tag and classify, and this is forecast"):
         crossvalidate(tmp_path / "small.toml", meter, tmp_path / "folds", None, False, None, quiet)
+    with pytest.raises(OtolithError, match=r"is for models that tag, .* of task forecast; .*detector\.anomaly"):
+        calibrate_file(trained, [tmp_path / "no such recording.csv"], 1.0)
 
 
 @pytest.mark.parametrize("name", ["ett_24", "ett_96", "nab"])

@@ -56,7 +56,10 @@ def compose(recipe_path: Path, data: Path, out: Path, order: Order, console: Con
     """Write recordings, `events.csv` and `manifest.csv` into `out`. Raises `OtolithError`."""
     recipe, _ = read_recipe(recipe_path)
     if not isinstance(recipe.streams, Clips):
-        raise UsageError(f"{recipe_path}: is of a sensor; streams are composed of clips of sound")
+        raise UsageError(
+            f"{recipe_path}: is of kind {recipe.data.kind}, task {recipe.task}; only clips of sound that are tagged "
+            "are composed over a background: measure its model with otolith evaluate, on recordings as they are"
+        )
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out}: holds something already; name a new folder with --out")
     clips = [item for item in list_items(recipe, data) if isinstance(item, Clip)]

@@ -63,6 +63,7 @@ def calibrate(
     Raises `OtolithError`.
     """
     card = model.card
+    require_tagging(card)
     require_triggers(card)
     tracks = hear_all(model, [Recording(str(path), path, ()) for path in paths], advance)
     hours = hours_of(tracks, card)
@@ -86,6 +87,19 @@ def calibrate(
         "supported": rate_bound(held_out, hours) <= budget,
         "hours_needed": hours_for(budget),
     }
+
+
+def require_tagging(card: Card) -> None:
+    """Raise `OtolithError` of a model that has no labels with thresholds to raise, saying where its own figures are."""
+    instead = {
+        "forecast": "what it calls an anomaly is settable in the daemon's settings: detector.anomaly",
+        "classify": "it tells the likeliest label of a whole, and has no threshold",
+    }
+    if card.task in instead:
+        raise OtolithError(
+            f"{card.name}: otolith calibrate is for models that tag, and this is of task {card.task}; "
+            f"{instead[card.task]}"
+        )
 
 
 class Alarms:
