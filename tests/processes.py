@@ -62,3 +62,14 @@ def run_otolith(*arguments: str | Path, stdin: bytes = b"", timeout_s: float = 6
 def json_lines(text: str | Iterable[str]) -> list[dict[str, Any]]:
     lines = text.splitlines() if isinstance(text, str) else text
     return [json.loads(line) for line in lines]
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -17,7 +17,7 @@ from otolith import Model, Producer, Stream, Subscriber
 from otolith.inference.events import Posteriors
 from otolith.wire.line import worker_of
 from otolith.wire.messages import AnyMessage, GapMessage, PosteriorsMessage
-from tests.processes import DaemonProcess, run_otolith
+from tests.processes import DaemonProcess, children_of, is_alive, run_otolith
 
 HOP, BLOCK = 320, 1280
 NAMES = [f"kitchen-{number}" for number in range(8)]
@@ -45,17 +45,6 @@ def producers(ingest: str) -> Iterator[list[Producer]]:
         for producer in producers:
             stack.callback(producer.close, linger_s=0)  # by then, nobody is there to say goodbye to
         yield producers
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def by_stream(messages: list[AnyMessage]) -> dict[str, list[AnyMessage]]:

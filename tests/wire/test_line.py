@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from otolith import Model, Stream
@@ -59,6 +60,24 @@ def test_a_resampled_stream_stands_in_its_producers_samples(tiny_audio: Model, s
     messages = listener.take(Block(sound[:96000], 0))
     assert 96000 - 48000 * 0.1 < standing_after(ledger, messages).seq < 96000
     assert standing_after(ledger, listener.close()).seq == pytest.approx(96000, abs=3)
+
+
+@pytest.mark.parametrize("before", [0, 50])
+@pytest.mark.parametrize("after", [0, 50])
+def test_a_stream_stands_as_well_behind_a_change_of_its_model(
+    tiny_audio: Model, sound: NDArray[np.float32], before: float, after: float
+) -> None:
+    ledger = Ledger()
+    ledger.open("kitchen", "b", 1000, tiny_audio.card, 16000, is_quiet=before == 0)
+    first = listener_on(tiny_audio, 16000, before)
+    for message in [*first.take(Block(sound[:6400], 0)), first.status(1.0, 0.0)]:
+        ledger.after(message)
+    coarse = replace(tiny_audio.card, sample_rate=8000, hop_length=640)  # each of its frames is 1280 of the producer's
+    ledger.turn("kitchen", coarse, 16000, is_quiet=after == 0)
+    second = listener_on(tiny_audio, 16000, after)
+    second.frames = first.frames
+    told = [*second.take(Block(sound[:960], 0)), second.status(2.0, 0.0)]
+    assert standing_after(ledger, told) == Standing("b", 1000 + 6400 + 3 * 1280)
 
 
 def test_a_stream_of_the_daemons_own_stands_at_a_time(tiny_audio: Model, sound: NDArray[np.float32]) -> None:

@@ -69,10 +69,6 @@ def run(config: Path | None, model: str | None, source: str | None, publish: str
 
 def _reload_on_hangup(daemon: Daemon | Workers, read: Callable[[], Settings]) -> None:
     """SIGHUP, as `otolith reload`, has the settings read again."""
-    from otolith.service.daemon import Daemon
-
-    if not isinstance(daemon, Daemon):
-        return
     daemon.read_settings = read
 
     def reload() -> None:

@@ -6,17 +6,16 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING
 
-from otolith.errors import SettingsError, UsageError
+from otolith.errors import UsageError
 from otolith.service.control import Control, open_control
 from otolith.service.loop import Loop
-from otolith.service.reception import Reception
-from otolith.settings import Settings
+from otolith.service.reception import Plan, Reception
+from otolith.service.renewal import ReadSettings, read_again
 from otolith.sinks.publisher import Publisher
 from otolith.sinks.relay import Relay
 from otolith.wire.control import Answer, DaemonStatus, Request
@@ -24,7 +23,6 @@ from otolith.wire.control import Answer, DaemonStatus, Request
 if TYPE_CHECKING:
     from otolith.sources.network import Ingest
 
-FIXED = ("publish", "ingest", "engine", "workers", "control", "keys")  # what only a restart changes
 GARBAGE = 50_000  # objects more than were freed, before the collector looks
 
 
@@ -39,8 +37,9 @@ class Daemon:
     publisher: Publisher | Relay
     reception: Reception
     ingest: Ingest | None = None
-    read_settings: Callable[[], Settings] | None = None  # as they now stand in their file
-    _reloading: Lock = field(default_factory=Lock)
+    read_settings: ReadSettings | None = None  # as they now stand in their file
+    _plan: Plan | None = None  # prepared, and not yet taken on
+    _reloading: RLock = field(default_factory=RLock)
     _began_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -67,17 +66,31 @@ class Daemon:
 
         From any thread but the loop's. Raises `OtolithError` where they cannot be: then nothing has changed.
         """
-        if self.read_settings is None:
-            raise UsageError("there is no settings file to read again; start with otolith run CONFIG")
-        settings, now = self.read_settings(), self.reception.settings
-        if fixed := [name for name in FIXED if getattr(settings, name) != getattr(now, name)]:
-            raise SettingsError(f"{', '.join(fixed)} cannot be changed while it runs; restart the daemon for that")
         with self._reloading:
-            plan = self.reception.prepare(settings)
+            self.prepare()
+            return self.change()
+
+    def prepare(self) -> None:
+        """All of a reload that takes time or may fail. Raises `OtolithError`; then nothing is prepared."""
+        with self._reloading:
+            self._plan = None
+            self._plan = self.reception.prepare(read_again(self.read_settings, self.reception.settings))
+
+    def change(self) -> list[str]:
+        """The rest of it; what changed, a line each. Raises `UsageError` where nothing is prepared."""
+        with self._reloading:
+            plan, self._plan = self._plan, None
+            if plan is None:
+                raise UsageError("nothing is prepared that could change; ask for a reload")
             changes = self.loop.ask(lambda: self.reception.change(plan, self.loop))
         for change in changes:
             log.info("%s", change)
         return changes
+
+    def forget(self) -> None:
+        """Let be what was prepared."""
+        with self._reloading:
+            self._plan = None
 
     def status(self) -> DaemonStatus:
         """How it is now. From any thread."""
@@ -106,6 +119,15 @@ class Daemon:
         return closing(control)
 
     def _answer(self, request: Request) -> Answer:
-        if request.command == "reload":
-            return Answer(changes=self.reload())
-        return Answer(status=self.status())
+        match request.command:
+            case "status":
+                return Answer(status=self.status())
+            case "reload":
+                return Answer(changes=self.reload())
+            case "change":
+                return Answer(changes=self.change())
+            case "prepare":
+                self.prepare()
+            case "forget":
+                self.forget()
+        return Answer()

@@ -228,7 +228,9 @@ class Loop:
 
     def _hand_over(self, relief: Relief) -> None:
         listener = self._reliefs.pop(relief)
-        self._publish(listener.give_way())
+        shelf = next(shelf for shelf, each in self._listeners.items() if each is listener)
+        self._publish([*listener.give_way(), self._status(shelf, listener)])
+        relief.turn()
         del self._seats[relief.old]
         self._seats[relief.seat] = listener
         log.info("model %s has taken over", relief.seat.model.identity)

@@ -43,6 +43,11 @@ class Manner:
     triggers: Mapping[str, Trigger]
     posteriors_per_s: float
 
+    @property
+    def is_quiet(self) -> bool:
+        """Are no posteriors told?"""
+        return self.posteriors_per_s <= 0
+
     def is_like(self, other: Manner) -> bool:
         """Would a change from one to the other change anything?"""
         told = (self.model.digest, dict(self.triggers), self.posteriors_per_s)
@@ -99,8 +104,7 @@ class Reception:
         assert route is not None  # noqa: S101 - it was admitted
         manner = self._plan.routes[route.pattern]
         if self._ledger is not None:
-            is_quiet = route.posteriors_per_s <= 0
-            card = manner.model.card
+            card, is_quiet = manner.model.card, manner.is_quiet
             self._ledger.open(opened.stream, opened.boot, opened.seq, card, opened.rate, is_quiet=is_quiet)
         return self._make_listener(opened.stream, manner, opened.rate)
 
@@ -133,10 +137,15 @@ class Reception:
                 continue
             scribe = self._scribe(shelf.name, wanted)
             seat = self.company.join(wanted.model, wanted.triggers)
-            loop.relieve(listener, Relief(listener.stream, seat, scribe))
+            turn = partial(self._turn, shelf.name, wanted, listener.source_rate)
+            loop.relieve(listener, Relief(listener.stream, seat, scribe, turn))
             self._manners[shelf.name], self._scribes[shelf.name] = wanted, scribe
             changes.append(f'stream "{shelf.name}": {known.model.identity} -> {wanted.model.identity}')
         return changes
+
+    def _turn(self, name: str, manner: Manner, rate: float) -> None:
+        if self._ledger is not None:
+            self._ledger.turn(name, manner.model.card, rate, is_quiet=manner.is_quiet)
 
     def _wanted(self, name: str) -> Manner | None:
         """How a stream should be listened to; None where nothing names it any more, and it goes on until it ends."""
@@ -153,24 +162,25 @@ class Reception:
             streams[stream.name] = _manner(stream, models, at_stream(self._where, stream))
         for stream in settings.stream:
             if before is None or not _goes_on(before, stream, models[stream.model].card):
-                sources[stream.name] = self._open(stream, models[stream.model])
+                sources[stream.name] = self._open(stream, models[stream.model], is_first=before is None)
         routes = {route.pattern: _manner(route, models, at_route(self._where, route)) for route in settings.route}
         return Plan(settings, models, streams, routes, sources)
 
-    def _open(self, stream: StreamSettings, model: Model) -> Source:
+    def _open(self, stream: StreamSettings, model: Model, *, is_first: bool) -> Source:
         at, card = at_stream(self._where, stream), model.card
         source = open_stream(stream, model, at)
         check_rate(card, source.rate, stream.resample, at)
         if source.rate != card.sample_rate and card.kind == "audio":
             log.info('stream "%s": resampling %g Hz to %g Hz', stream.name, source.rate, card.sample_rate)
-        if self._line is not None and self._ledger is not None:
-            self._ledger.open(stream.name, "", 0, card, source.rate, is_quiet=stream.posteriors_per_s <= 0)
+        if self._line is not None and is_first:
             source = resumed(source, self._line.told_ns.get(stream.name, 0))
         return source
 
     def _listen(self, loop: Loop, stream: StreamSettings, plan: Plan) -> None:
         source, manner = plan.sources[stream.name], plan.streams[stream.name]
         make = partial(self._make_listener, stream.name, manner, source.rate)
+        if self._ledger is not None:
+            self._ledger.open(stream.name, "", 0, manner.model.card, source.rate, is_quiet=manner.is_quiet)
         self._manners[stream.name] = manner
         self._shelves[stream.name] = loop.listen(stream.name, source, make)
 

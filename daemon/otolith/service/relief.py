@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from otolith.inference.engine import Seat
 from otolith.inference.events import Event
@@ -19,11 +20,11 @@ class Relief:
     """`seat` hears what `old` hears from its last whole frame on, and says nothing until it `is_ready`.
 
     A model with other frames than the old one's has no boundary in common with it: it is ready at once, and begins
-    afresh behind a gap in which nothing is lost. `scribe` writes what it says then.
+    afresh behind a gap in which nothing is lost. `scribe` writes what it says then; `turn` is called before it does.
     """
 
-    def __init__(self, old: Stream | Seat, seat: Seat, scribe: Scribe) -> None:
-        self.old, self.seat, self.scribe = old, seat, scribe
+    def __init__(self, old: Stream | Seat, seat: Seat, scribe: Scribe, turn: Callable[[], None] = lambda: None) -> None:
+        self.old, self.seat, self.scribe, self.turn = old, seat, scribe, turn
         was, is_ = old.model.card, seat.model.card
         self.is_alike = (was.kind, was.sample_rate, was.hop_length) == (is_.kind, is_.sample_rate, is_.hop_length)
         # one label for the whole of an utterance is for whoever has heard the whole of it

@@ -24,7 +24,7 @@ PR_SET_PDEATHSIG = 1  # prctl(2): a signal for when the thread that started us h
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What a worker is told: its share of the settings, and its line."""
+    """What a worker is told: its share of the settings, and its line. Where it is to change, another lies beside it."""
 
     settings: Settings
     where: str
@@ -38,12 +38,22 @@ def share_of(settings: Settings, streams: set[str]) -> Settings:
     return msgspec.structs.replace(settings, stream=own, workers=1)
 
 
-def work(order: Order) -> None:
+def proposal_beside(order: Path) -> Path:
+    """Where the order lies that a worker is to take on, beside its own."""
+    return order.with_suffix(".proposal")
+
+
+def read_order(path: Path) -> Order:
+    """An order as the daemon has written it."""
+    return msgspec.json.decode(path.read_bytes(), type=Order)
+
+
+def work(order: Order, path: Path) -> None:
     """Listen until the sources end, or a signal comes; then it exits with `STOPPED`."""
     from otolith.service.assemble import assemble  # here: by now, we die with the daemon
 
     daemon = assemble(order.settings, order.where, order.line)
-
+    daemon.read_settings = lambda: read_order(proposal_beside(path)).settings
     code = 0
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -57,15 +67,30 @@ def work(order: Order) -> None:
     sys.exit(code)
 
 
+def check(order: Order) -> None:
+    """Exit with what is wrong with an order's settings, if anything is."""
+    from otolith.service.check import check_daemon
+
+    try:
+        check_daemon(order.settings, order.where)
+    except OtolithError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
 def main() -> None:
-    """`python -m otolith.service.worker ORDER`."""
-    order = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Order)
+    """`python -m otolith.service.worker [--check] ORDER`: to work, or only to say whether it could."""
+    *options, path = sys.argv[1:]
+    order = read_order(Path(path))
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != order.daemon:
         sys.exit(1)  # it ended before we asked
+    if "--check" in options:
+        check(order)
+        return
     logging.basicConfig(level=logging.INFO, format=f"otolith: worker {order.line.worker + 1}: %(message)s")
     try:
-        work(order)
+        work(order, Path(path))
     except OtolithError as error:
         print(f"otolith: worker {order.line.worker + 1}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -17,15 +17,18 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 
 from otolith.errors import OtolithError, SettingsError, UsageError
+from otolith.service.accord import Party, agree, change
 from otolith.service.control import open_control
 from otolith.service.inquiry import inquire
+from otolith.service.renewal import ReadSettings, read_again
 from otolith.service.switchboard import Switchboard
 from otolith.service.systemd import notify
-from otolith.service.worker import Order, share_of
+from otolith.service.worker import Order, proposal_beside, share_of
 from otolith.settings import Settings
 from otolith.wire.control import Answer, Request
 from otolith.wire.line import Line, worker_of
@@ -43,11 +46,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Worker:
-    """One worker, through all its lives. `failures` counts short ones in a row."""
+    """One worker, through all its lives. `failures` counts short ones in a row.
+
+    `settings` are what it should work by; this life was begun with those of `begun_with`, or has changed to them. Where
+    it could not, it `is_outdated`. `ended` are streams whose input has come to its end.
+    """
 
     number: int
     settings: Settings
     notified: socket.socket
+    order: Path
+    ended: frozenset[str] = frozenset()
+    begun_with: Settings | None = None
+    is_outdated: bool = False
     process: subprocess.Popen[bytes] | None = None
     start_at_s: float = 0.0  # of this life, or of the next
     deaths: int = 0
@@ -55,6 +66,26 @@ class Worker:
     is_ready: bool = False
     is_fed: bool = False
     is_over: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"worker {self.number + 1}"
+
+    @property
+    def party(self) -> Party:
+        """Whom to ask for another way to work."""
+        return Party(self.name, Path(str(self.settings.control)), proposal_beside(self.order))
+
+    def left_of(self, settings: Settings) -> Settings:
+        """`settings` without the streams whose input has come to its end."""
+        ended = {stream.name: stream.source for stream in self.settings.stream if stream.name in self.ended}
+        return share_of(settings, {s.name for s in settings.stream if ended.get(s.name) != s.source})
+
+    def take_on(self, settings: Settings) -> None:
+        """Work by other settings from here on. One that was over has a new life, if it has new streams."""
+        left = {stream.name for stream in self.left_of(settings).stream}
+        self.ended = frozenset(stream.name for stream in settings.stream if stream.name not in left)
+        self.settings, self.is_over = settings, self.is_over and not left
 
     def read_notes(self) -> None:
         """What it would tell systemd."""
@@ -69,8 +100,10 @@ class Workers:
     """`settings.workers` processes behind one switchboard. Raises as a `Publisher` and an `Ingest` would."""
 
     def __init__(self, settings: Settings, where: str) -> None:
-        self._where, self._control, self._began_s = where, settings.control, time.monotonic()
+        self._where, self._settings, self._began_s = where, settings, time.monotonic()
         self._is_stopping = self._is_ready = False
+        self._reloading = Lock()
+        self.read_settings: ReadSettings | None = None  # as they now stand in their file
         self._folder = private_folder()
         try:
             self._board = Switchboard(settings, self._folder)
@@ -82,7 +115,7 @@ class Workers:
 
     def run(self) -> None:
         """Until all workers' sources have ended, or the daemon is stopped. Raises what ended a worker for good."""
-        control = open_control(self._control, self._answer)
+        control = open_control(self._settings.control, self._answer)
         if control is not None:
             control.start()
         try:
@@ -102,30 +135,70 @@ class Workers:
 
     def _answer(self, request: Request) -> Answer:
         if request.command == "reload":
-            raise UsageError("a daemon of several workers cannot change its settings while it runs; restart it")
+            return Answer(changes=self.reload())
+        if request.command != "status":
+            raise UsageError(f"{request.command} is asked of workers, not of their daemon; ask for a reload")
         paths = [Path(str(worker.settings.control)) for worker in self._workers]
         return Answer(status=inquire(paths, self.endpoint, time.monotonic() - self._began_s))
+
+    def reload(self) -> list[str]:
+        """Read the settings again and have all workers listen as they say; what changed, a line each.
+
+        From any thread but the one that runs. Raises `OtolithError` where one cannot: then nothing has changed. A
+        worker that has died since, or does not change as it should, is started again with the new settings.
+        """
+        with self._reloading:
+            settings = read_again(self.read_settings, self._settings)
+            shares = {worker.number: self._share(settings, worker.number) for worker in self._workers}
+            asked = [w for w in self._workers if not w.is_over or w.left_of(shares[w.number]).stream]
+            for worker in asked:
+                line = self._board.lines[worker.number]
+                self._write(worker.party.proposal, worker.left_of(shares[worker.number]), line)
+            agree([worker.party for worker in asked])
+            self._settings = settings
+            for worker in self._workers:
+                worker.take_on(shares[worker.number])
+            return self._change(asked)
+
+    def _change(self, workers: list[Worker]) -> list[str]:
+        changes = []
+        for worker, answer in zip(workers, change([worker.party for worker in workers]), strict=True):
+            if not answer.error:
+                worker.begun_with = worker.settings
+                changes += answer.changes
+                continue
+            worker.is_outdated = True
+            changes.append(f"{worker.name}: is started with the new settings")
+            log.info("%s, since as it was it cannot change: %s", changes[-1], answer.error)
+        return changes
+
+    def _write(self, path: Path, settings: Settings, line: Line) -> None:
+        path.write_bytes(msgspec.json.encode(Order(settings, self._where, line, os.getpid())))
 
     def stop(self) -> None:
         """End soon, with everybody's last words. Safe in a signal handler."""
         self._is_stopping = True
 
     def _hire(self, settings: Settings, line: Line) -> Worker:
-        names = {stream.name for stream in settings.stream}
-        own = {name for name in names if worker_of(name.encode(), settings.workers) == line.worker}
         notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         notified.bind(str(line.notify))
-        share = msgspec.structs.replace(share_of(settings, own), control=f"{self._folder}/{line.worker}.control")
-        return Worker(line.worker, share, notified, is_over=not own and settings.ingest is None)
+        share = self._share(settings, line.worker)
+        order = Path(self._folder) / f"{line.worker}.order"
+        return Worker(line.worker, share, notified, order, is_over=not share.stream and settings.ingest is None)
+
+    def _share(self, settings: Settings, number: int) -> Settings:
+        names = {stream.name for stream in settings.stream}
+        own = {name for name in names if worker_of(name.encode(), settings.workers) == number}
+        return msgspec.structs.replace(share_of(settings, own), control=f"{self._folder}/{number}.control")
 
     def _start(self, worker: Worker) -> None:
         """Begin a life. By the main thread: a worker dies with the thread that started it."""
         line = self._board.connect(worker.number)
-        order = Path(self._folder) / f"{worker.number}.order"
-        order.write_bytes(msgspec.json.encode(Order(worker.settings, self._where, line, os.getpid())))
+        worker.begun_with = worker.settings
+        self._write(worker.order, worker.left_of(worker.begun_with), line)
         worker.is_ready = worker.is_fed = False
         worker.process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
-            [sys.executable, "-P", "-m", "otolith.service.worker", str(order)],
+            [sys.executable, "-P", "-m", "otolith.service.worker", str(worker.order)],
             stdin=subprocess.DEVNULL,
             env={**os.environ, "NOTIFY_SOCKET": str(line.notify)},
         )
@@ -135,6 +208,11 @@ class Workers:
         worker.read_notes()
         if worker.is_over:
             return
+        if worker.is_outdated and worker.process is not None:
+            worker.is_outdated = False
+            if worker.begun_with is not worker.settings:
+                worker.start_at_s = -STEADY_S  # it is no failure of its own
+                worker.process.kill()
         if worker.process is None:
             if (now_s := time.monotonic()) >= worker.start_at_s:
                 worker.start_at_s = now_s
@@ -145,9 +223,9 @@ class Workers:
 
     def _bury(self, worker: Worker, code: int) -> None:
         """What follows of a worker's end. Raises `OtolithError` where another start would not mend it."""
-        name = f"worker {worker.number + 1}"
+        name = worker.name
         if code == 0:
-            worker.is_over = True
+            worker.is_over, worker.ended = True, frozenset(stream.name for stream in worker.settings.stream)
             return
         if code == SettingsError.exit_code:
             raise SettingsError(f"{self._where}: {name} cannot work with these settings; its own words stand above")

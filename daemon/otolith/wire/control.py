@@ -20,13 +20,18 @@ from otolith.wire.messages import StatusMessage
 LINE_BYTES = 1 << 16  # of a request at most
 ANSWER_BYTES = 1 << 26  # ten thousand streams tell some 5 MB
 SOCKETS = "daemon-*.sock"
-ANSWERS_IN_S = 30.0  # a reload opens and proves models
+ANSWERS_IN_S = 60.0  # a reload opens and proves models
+
+Command = Literal["status", "reload", "prepare", "change", "forget"]
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a daemon is asked: how it is, or to read its settings again."""
+    """What a daemon is asked: how it is, or to read its settings again.
 
-    command: Literal["status", "reload"]
+    A reload in two: `prepare` does all of it that can fail, `change` the rest, `forget` lets it be.
+    """
+
+    command: Command
 
 
 class DaemonStatus(msgspec.Struct, frozen=True):
@@ -76,18 +81,23 @@ def find_daemons() -> list[Path]:
 
 def ask(path: Path, request: Request) -> Answer:
     """A daemon's answer. Raises `WireError` where none is there, `OtolithError` with why it did not do it."""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-            line.settimeout(ANSWERS_IN_S)
-            line.connect(str(path))
-            line.sendall(msgspec.json.encode(request) + b"\n")
-            answer = msgspec.json.decode(read_line(line, ANSWER_BYTES), type=Answer)
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or "no answer"
-        raise WireError(f"{path}: no daemon answers there ({reason}); is it running, and yours?") from None
+    answer = exchange(path, request, ANSWERS_IN_S)
     if answer.error:
         raise OtolithError(f"{path}: {answer.error}")
     return answer
+
+
+def exchange(path: Path, request: Request, timeout_s: float) -> Answer:
+    """A daemon's answer, be it an error. Raises `WireError` where none is there, or none in time."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+            line.settimeout(timeout_s)
+            line.connect(str(path))
+            line.sendall(msgspec.json.encode(request) + b"\n")
+            return msgspec.json.decode(read_line(line, ANSWER_BYTES), type=Answer)
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "no answer"
+        raise WireError(f"{path}: no daemon answers there ({reason}); is it running, and yours?") from None
 
 
 def read_line(line: socket.socket, most: int) -> bytes:

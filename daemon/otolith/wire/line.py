@@ -82,6 +82,10 @@ class _Account:
     per_source_sample: float
     is_quiet: bool  # no posteriors are published: its status tells what was stepped
     told: int = 0
+    frames: int = 0  # as its last status counted them
+    lost: int = 0
+    frames_before: int = 0  # those of models that it no longer has
+    lost_before: int = 0
 
     def add(self, message: Message) -> None:
         match message:
@@ -89,8 +93,17 @@ class _Account:
                 self.told += message.frames * self.hop_length
             case GapMessage():
                 self.told += message.lost
-            case StatusMessage() if self.is_quiet:
-                self.told = message.frames * self.hop_length + message.lost
+            case StatusMessage():
+                self.frames, self.lost = message.frames, message.lost
+                if self.is_quiet:
+                    frames, lost = message.frames - self.frames_before, message.lost - self.lost_before
+                    self.told = frames * self.hop_length + lost
+
+    def turn(self, hop_length: int, per_source_sample: float, *, is_quiet: bool) -> None:
+        """What was told, another model has not: from here on its frames count."""
+        self.seq += round(self.told / self.per_source_sample) if self.boot else 0
+        self.told, self.frames_before, self.lost_before = 0, self.frames, self.lost
+        self.hop_length, self.per_source_sample, self.is_quiet = hop_length, per_source_sample, is_quiet
 
     def standing(self, message: Message) -> Standing:
         if self.boot:
@@ -108,9 +121,12 @@ class Ledger:
 
     def open(self, stream: str, boot: str, seq: int, card: Card, rate: float, *, is_quiet: bool) -> None:
         """A stream begins at `seq` of its producer's run `boot` (empty: it is the daemon's own), at `rate` in Hz."""
-        resamples = card.kind == "audio" and rate > 0
-        per_source_sample = card.sample_rate / rate if resamples else 1.0
-        self._accounts[stream] = _Account(boot, seq, card.hop_length, per_source_sample, is_quiet)
+        self._accounts[stream] = _Account(boot, seq, card.hop_length, _per_source_sample(card, rate), is_quiet)
+
+    def turn(self, stream: str, card: Card, rate: float, *, is_quiet: bool) -> None:
+        """Behind its last status, another model has taken over, or the same that tells otherwise."""
+        if account := self._accounts.get(stream):
+            account.turn(card.hop_length, _per_source_sample(card, rate), is_quiet=is_quiet)
 
     def close(self, stream: str) -> None:
         """Forget a stream."""
@@ -123,3 +139,7 @@ class Ledger:
             return b""
         account.add(message)
         return account.standing(message).encode()
+
+
+def _per_source_sample(card: Card, rate: float) -> float:
+    return card.sample_rate / rate if card.kind == "audio" and rate > 0 else 1.0
