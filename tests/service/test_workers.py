@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
+from otolith import Subscriber
 from otolith.errors import OtolithError
+from otolith.service import health
 from otolith.service import workers as at
 from otolith.service.workers import Workers, private_folder
 from otolith.settings import Settings, StreamSettings
@@ -51,6 +55,37 @@ def test_a_worker_that_never_lasts_ends_the_daemon(
     with pytest.raises(OtolithError, match="died 2 times, each within 10 s"):
         workers.run()
     assert not list(tmp_path.glob("otolith-*")), "nothing is left behind"
+
+
+def test_a_worker_that_hangs_is_ended_alone_and_started_again(
+    endpoint: str,
+    tmp_path: Path,
+    tiny_audio_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(health, "HANG_S", 3.0)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    streams = [stream(name, tiny_audio_file, f"recording:{SOUND}") for name in ("room-0", "room-1", "room-2", "room-3")]
+    workers = Workers(Settings(stream=streams, publish=endpoint, workers=2), "otolith.toml")
+
+    def disturb() -> None:
+        with Subscriber(endpoint, stream="room-0") as subscriber:
+            first = subscriber.receive(15)
+            victim = workers._workers[worker_of(b"room-0", 2)].process
+            assert first is not None
+            assert victim is not None
+            victim.send_signal(signal.SIGSTOP)
+            while (message := subscriber.receive(15)) is not None and message.boot == first.boot:
+                pass
+        workers.stop()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    workers.run()
+    thread.join()
+    assert [worker.deaths for worker in workers._workers] == [1 - worker_of(b"room-0", 2), worker_of(b"room-0", 2)]
+    assert "hangs: nothing came of it" in caplog.text
 
 
 def test_the_private_folder_is_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,16 +47,22 @@ def run(config: Path | None, model: str | None, source: str | None, publish: str
     if (config is None) != bool(model and source) or (config and (model or source or name)):
         raise click.UsageError("give either CONFIG, or both --model and --source")
 
+    from otolith.service.systemd import last_words
     from otolith.settings import read_settings, settings_for
 
     logging.basicConfig(level=logging.INFO, format="otolith: %(message)s")
-    if config is not None:
-        settings, where = read_settings(config, publish), str(config)
-    else:
-        settings, where = settings_for(str(model), str(source), publish, name), "otolith run"
+    with last_words():
+        if config is not None:
+            read = partial(read_settings, config, publish)
+            _listen(read(), str(config), read)
+        else:
+            _listen(settings_for(str(model), str(source), publish, name), "otolith run", None)
+
+
+def _listen(settings: Settings, where: str, read_again: Callable[[], Settings] | None) -> None:
     daemon = _open(settings, where)
-    if config is not None:
-        _reload_on_hangup(daemon, partial(read_settings, config, publish))
+    if read_again is not None:
+        _reload_on_hangup(daemon, read_again)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         daemon.stop()

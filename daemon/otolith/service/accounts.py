@@ -52,16 +52,15 @@ class Accounts:
         heard_s = self._of_gone.heard_s + sum(each.heard_s for each in listeners)
         return self.busy_s / heard_s if heard_s else 0.0
 
-    def close_second(self, now_s: float, listeners: Mapping[Shelf, Listener]) -> bool:
-        """Begin the next second; whether frames flowed in the one behind."""
+    def close_second(self, now_s: float, listeners: Mapping[Shelf, Listener]) -> None:
+        """Begin the next second."""
         sums = replace(self._of_gone)
         for shelf, listener in listeners.items():
             sums.add(shelf, listener)
-        has_flowed, heard_s = sums.frames > self.frames, sums.heard_s - self._heard_s
+        heard_s = sums.heard_s - self._heard_s
         self.frames, self.gaps, self.lost, self.drops = sums.frames, sums.gaps, sums.lost, sums.drops
         self._heard_s = sums.heard_s
         self._factor = self.busy_s / heard_s if heard_s else 0.0
         self.busy_s = 0.0
         while self.next_s <= now_s:  # one after a stall, not all that were missed
             self.next_s += PERIOD_S
-        return has_flowed

@@ -9,6 +9,7 @@ from otolith.service.daemon import Daemon
 from otolith.service.loop import Loop
 from otolith.service.reception import Reception
 from otolith.service.report import Report
+from otolith.service.warden import Warden
 from otolith.settings import Settings
 from otolith.sinks.publisher import Publisher, check_publish
 from otolith.sinks.relay import Relay
@@ -28,6 +29,7 @@ def assemble(settings: Settings, where: str, line: Line | None = None) -> Daemon
     reception = Reception(settings, where, boot, line, ledger)
     publisher = Publisher(settings.publish, guard) if line is None or ledger is None else Relay(line, ledger)
     loop = Loop(reception.company, [publisher])
+    loop.warden = Warden(publisher.pulse)
     reception.seat(loop)
     if settings.ingest is None:
         return Daemon(loop, publisher, reception)

@@ -16,6 +16,7 @@ from otolith.service.control import Control, open_control
 from otolith.service.loop import Loop
 from otolith.service.reception import Plan, Reception
 from otolith.service.renewal import ReadSettings, read_again
+from otolith.service.systemd import while_reloading
 from otolith.sinks.publisher import Publisher
 from otolith.sinks.relay import Relay
 from otolith.wire.control import Answer, DaemonStatus, Request
@@ -66,7 +67,7 @@ class Daemon:
 
         From any thread but the loop's. Raises `OtolithError` where they cannot be: then nothing has changed.
         """
-        with self._reloading:
+        with self._reloading, while_reloading(is_ready=self.loop.warden.is_ready):
             self.prepare()
             return self.change()
 

@@ -115,6 +115,11 @@ class Listener:
         """How much was stepped, in seconds of its own time."""
         return self.frames / self._card.frame_rate
 
+    @property
+    def frame_period_s(self) -> float:
+        """How far frames are apart; infinity for tokens, which no clock brings."""
+        return math.inf if self._card.kind == "token" else 1 / self._card.frame_rate
+
     def status(self, uptime_s: float, real_time_factor: float, drops: int = 0) -> StatusMessage:
         """A heartbeat; levels are those of the time since the last one."""
         level, is_heard = self.stream.take_level(), self.frames > self._told_frames and self._card.kind == "audio"

@@ -25,6 +25,7 @@ from otolith.service.listener import Listener
 from otolith.service.relief import Relief, Silent
 from otolith.service.report import Report
 from otolith.service.systemd import notify
+from otolith.service.warden import Warden
 from otolith.sinks.sink import Sink
 from otolith.sources.source import Block, Source
 from otolith.wire.messages import Message, StatusMessage
@@ -55,13 +56,13 @@ class Loop:
         self._is_running = False
         self._working = 0
         self.report: Report | None = None  # what the daemon says of itself, if it is to
+        self.warden = Warden()
         self._heartbeats: Heartbeats[Shelf] = Heartbeats()
         self._accounts = Accounts()
         self._reliefs: dict[Relief, Listener] = {}
         self._asked: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._told: dict[Shelf, StatusMessage] = {}
         self._failure: OtolithError | None = None
-        self._is_ready = False
 
     def add(self, name: str, make: MakeListener, rate: float, *, live: bool) -> Shelf:
         """A place for a stream that comes now, before or while the loop runs; from any thread.
@@ -207,9 +208,8 @@ class Loop:
             log.info("stream %s: the input ended", shelf.name)
         for what, error in taken.finished:
             self._conclude(what, error)
-        if not self._is_ready and (taken.blocks or not self._listeners):
-            self._is_ready = True
-            notify("READY=1", f"STATUS=listening on {len(self._listeners)} stream(s)")
+        if not self.warden.is_ready:
+            self.warden.greet(self._own(), len(self._listeners))
         self._accounts.busy_s += time.monotonic() - started_s
 
     def _admit(self) -> None:
@@ -262,16 +262,19 @@ class Loop:
             raise error
 
     def _beat(self, now_s: float) -> None:
-        """Publish what status is due; once a second, feed the watchdog if frames flowed or nobody is there."""
+        """Publish what status is due; once a second, the warden looks how things are."""
         for shelf in self._heartbeats.take(now_s):
             self._publish([self._status(shelf, self._listeners[shelf])])
         if now_s >= self._accounts.next_s:
             streams = len(self._listeners)
-            has_flowed = self._accounts.close_second(now_s, self._listeners)
+            self._accounts.close_second(now_s, self._listeners)
             if self.report is not None:
                 self._publish([self.report.write(self._accounts, streams, now_s - self._accounts.started_s)])
-            if has_flowed or not streams:
-                notify("WATCHDOG=1", f"STATUS=listening on {streams} stream(s), {self._accounts.frames} frames")
+            self.warden.look(now_s, self._accounts.frames, self._own(), self._told.values())
+
+    def _own(self) -> list[Listener]:
+        """Those whose sources the daemon opens itself."""
+        return [self._listeners[shelf] for shelf in self._readers if shelf in self._listeners]
 
     def _status(self, shelf: Shelf, listener: Listener) -> Message:
         accounts = self._accounts

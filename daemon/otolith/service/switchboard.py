@@ -21,7 +21,7 @@ from otolith.sources.doors import Door, check_door, open_door
 from otolith.sources.relay import HELD_ANSWERS, HELD_BLOCKS
 from otolith.wire.block import RefusedError
 from otolith.wire.guard import open_guard
-from otolith.wire.line import Line, Standing, worker_of
+from otolith.wire.line import PULSE, Line, Standing, worker_of
 from otolith.wire.messages import TOPIC_ROOT
 
 BLOCKS_A_WAKE = 256  # by each door; messages go out in between
@@ -58,6 +58,7 @@ class Switchboard:
         self._forgotten_s = ingest.silence_s + FORGOTTEN_S
         self.faults: Counter[str] = Counter()
         self._told_faults: Counter[str] = Counter()
+        self.pulses: set[int] = set()  # workers of whom something has come; whoever looks empties it
         self._places: dict[bytes, _Place] = {}  # of streams from the network
         self._own: dict[bytes, bytes] = {}  # standings of those that workers open themselves
         self._swept_s = time.monotonic()
@@ -108,6 +109,10 @@ class Switchboard:
                 self._answer(number, door)
         if now_s - self._swept_s > SWEEP_S:
             self._sweep(now_s)
+
+    def pulse(self) -> bool:
+        """Once a second: do messages leave?"""
+        return self._publisher.pulse()
 
     def stop_listening(self) -> None:
         """Take in no more blocks; what workers still have to say goes out."""
@@ -174,6 +179,9 @@ class Switchboard:
                 topic, payload, standing = self._messages.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
+            if topic == PULSE:
+                self.pulses.add(int(payload))
+                continue
             self._publisher.send(topic, payload)
             name = topic[len(TOPIC_ROOT) : topic.rindex(b"/")]
             if standing.endswith(b" "):

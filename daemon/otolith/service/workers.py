@@ -5,7 +5,6 @@ The daemon itself opens no model: it holds the public addresses (`Switchboard`) 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shutil
@@ -24,10 +23,11 @@ import msgspec
 from otolith.errors import OtolithError, SettingsError, UsageError
 from otolith.service.accord import Party, agree, change
 from otolith.service.control import open_control
+from otolith.service.health import Attest, Health
 from otolith.service.inquiry import inquire
 from otolith.service.renewal import ReadSettings, read_again
 from otolith.service.switchboard import Switchboard
-from otolith.service.systemd import notify
+from otolith.service.systemd import notify, while_reloading
 from otolith.service.worker import Order, proposal_beside, share_of
 from otolith.settings import Settings
 from otolith.wire.control import Answer, Request
@@ -54,7 +54,7 @@ class Worker:
 
     number: int
     settings: Settings
-    notified: socket.socket
+    health: Health
     order: Path
     ended: frozenset[str] = frozenset()
     begun_with: Settings | None = None
@@ -63,8 +63,6 @@ class Worker:
     start_at_s: float = 0.0  # of this life, or of the next
     deaths: int = 0
     failures: int = 0
-    is_ready: bool = False
-    is_fed: bool = False
     is_over: bool = False
 
     @property
@@ -87,21 +85,14 @@ class Worker:
         self.ended = frozenset(stream.name for stream in settings.stream if stream.name not in left)
         self.settings, self.is_over = settings, self.is_over and not left
 
-    def read_notes(self) -> None:
-        """What it would tell systemd."""
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                note = self.notified.recv(4096)
-                self.is_fed |= b"WATCHDOG=1" in note
-                self.is_ready |= b"READY=1" in note
-
 
 class Workers:
     """`settings.workers` processes behind one switchboard. Raises as a `Publisher` and an `Ingest` would."""
 
     def __init__(self, settings: Settings, where: str) -> None:
         self._where, self._settings, self._began_s = where, settings, time.monotonic()
-        self._is_stopping = self._is_ready = False
+        self._is_stopping, self._looked_s = False, time.monotonic()
+        self._attest = Attest()
         self._reloading = Lock()
         self.read_settings: ReadSettings | None = None  # as they now stand in their file
         self._folder = private_folder()
@@ -120,9 +111,11 @@ class Workers:
             control.start()
         try:
             while not self._is_stopping and not all(worker.is_over for worker in self._workers):
+                now_s = time.monotonic()
+                passed_s, self._looked_s = min(now_s - self._looked_s, 1.0), now_s  # less, if we were stopped
                 for worker in self._workers:
-                    self._look_after(worker)
-                self._report()
+                    self._look_after(worker, passed_s)
+                self._report(now_s)
                 deadline_s = time.monotonic() + LOOK_S
                 while (left_s := deadline_s - time.monotonic()) > 0 and not self._is_stopping:
                     if self._board.wait(left_s):
@@ -147,7 +140,7 @@ class Workers:
         From any thread but the one that runs. Raises `OtolithError` where one cannot: then nothing has changed. A
         worker that has died since, or does not change as it should, is started again with the new settings.
         """
-        with self._reloading:
+        with self._reloading, while_reloading(is_ready=self._attest.is_ready):
             settings = read_again(self.read_settings, self._settings)
             shares = {worker.number: self._share(settings, worker.number) for worker in self._workers}
             asked = [w for w in self._workers if not w.is_over or w.left_of(shares[w.number]).stream]
@@ -184,7 +177,7 @@ class Workers:
         notified.bind(str(line.notify))
         share = self._share(settings, line.worker)
         order = Path(self._folder) / f"{line.worker}.order"
-        return Worker(line.worker, share, notified, order, is_over=not share.stream and settings.ingest is None)
+        return Worker(line.worker, share, Health(notified), order, is_over=not share.stream and settings.ingest is None)
 
     def _share(self, settings: Settings, number: int) -> Settings:
         names = {stream.name for stream in settings.stream}
@@ -196,16 +189,17 @@ class Workers:
         line = self._board.connect(worker.number)
         worker.begun_with = worker.settings
         self._write(worker.order, worker.left_of(worker.begun_with), line)
-        worker.is_ready = worker.is_fed = False
+        worker.health.begin()
         worker.process = subprocess.Popen(  # noqa: S603 - our own interpreter and file
             [sys.executable, "-P", "-m", "otolith.service.worker", str(worker.order)],
             stdin=subprocess.DEVNULL,
             env={**os.environ, "NOTIFY_SOCKET": str(line.notify)},
         )
 
-    def _look_after(self, worker: Worker) -> None:
-        """Start a worker that is due; notice one that has died."""
-        worker.read_notes()
+    def _look_after(self, worker: Worker, passed_s: float) -> None:
+        """Start a worker that is due; notice one that has died, and end one that hangs."""
+        worker.health.listen(passed_s, worker.number in self._board.pulses)
+        self._board.pulses.discard(worker.number)
         if worker.is_over:
             return
         if worker.is_outdated and worker.process is not None:
@@ -220,6 +214,10 @@ class Workers:
         elif (code := worker.process.poll()) is not None:
             worker.process = None
             self._bury(worker, code)
+        elif worker.health.hangs:
+            log.warning("%s hangs: nothing came of it for %.0f s; ending it", worker.name, worker.health.silent_s)
+            worker.health.silent_s = 0.0
+            worker.process.kill()
 
     def _bury(self, worker: Worker, code: int) -> None:
         """What follows of a worker's end. Raises `OtolithError` where another start would not mend it."""
@@ -240,18 +238,15 @@ class Workers:
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         log.warning("%s died (%s), for the %d. time; starting it again in %g s", name, how, worker.deaths, wait_s)
 
-    def _report(self) -> None:
-        """Ready when all are; the watchdog is fed when all have heard frames since the last time."""
-        working = [worker for worker in self._workers if not worker.is_over]
-        deaths = sum(worker.deaths for worker in self._workers)
-        status = f"STATUS={len(working)} worker(s), started again {deaths} time(s)"
-        if not self._is_ready and all(worker.is_ready for worker in working):
-            self._is_ready = True
-            notify("READY=1", status)
-        if working and all(worker.is_fed for worker in working):
-            notify("WATCHDOG=1", status)
-            for worker in working:
-                worker.is_fed = False
+    def _report(self, now_s: float) -> None:
+        if not self._attest.is_due(now_s):
+            return
+        working = [worker.health for worker in self._workers if not worker.is_over]
+        if not self._attest.is_ready:
+            self._attest.greet(working)
+        else:
+            deaths = sum(worker.deaths for worker in self._workers)
+            self._attest.report(now_s, working, deaths, leave=self._board.pulse())
 
     def _end(self) -> None:
         """End all workers, and let their last words out."""
@@ -270,7 +265,7 @@ class Workers:
         self._board.serve()
         self._board.close()
         for worker in self._workers:
-            worker.notified.close()
+            worker.health.notified.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

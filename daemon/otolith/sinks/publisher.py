@@ -13,6 +13,7 @@ from typing import Self
 import zmq
 
 from otolith.errors import WireError
+from otolith.sinks.echo import Echo
 from otolith.wire.endpoint import bind, check_endpoint, hold
 from otolith.wire.guard import Guard
 from otolith.wire.messages import Message, encode, topic_of
@@ -34,6 +35,7 @@ class Publisher:
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.SNDHWM, HELD_MESSAGES)
         self._socket.setsockopt(zmq.LINGER, LINGER_MS)
+        self._echo = Echo.where_watched(self._socket, self._context)
         self._wanted: tuple[bytes, ...] = ()  # prefixes of topics that somebody has subscribed to
         self._untold = 0  # messages since we looked who came and went
         try:
@@ -56,6 +58,10 @@ class Publisher:
         if self._is_wanted(topic):
             self._socket.send_multipart([topic, payload], zmq.DONTWAIT)
 
+    def pulse(self) -> bool:
+        """Once a second: do messages leave? Where nobody watches it is taken for granted."""
+        return self._echo is None or self._echo.pulse()
+
     def _is_wanted(self, topic: bytes) -> bool:
         self._untold += 1
         if self._untold < NEWS_EVERY and topic.startswith(self._wanted):
@@ -77,6 +83,8 @@ class Publisher:
 
     def close(self) -> None:
         """Let what is queued leave, for half a second at most."""
+        if self._echo is not None:
+            self._echo.close()
         self._socket.close()
         if self._watchman is not None:
             self._watchman.stop()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import zmq
 
-from otolith.wire.line import Ledger, Line
+from otolith.wire.line import PULSE, Ledger, Line
 from otolith.wire.messages import Message, encode, topic_of
 
 HELD_MESSAGES = 10_000
@@ -15,7 +17,7 @@ class Relay:
     """Connects to the daemon's end of `line`."""
 
     def __init__(self, line: Line, ledger: Ledger) -> None:
-        self.endpoint, self._ledger = line.messages, ledger
+        self.endpoint, self._ledger, self._worker = line.messages, ledger, line.worker
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.PUSH)
         self._socket.setsockopt(zmq.SNDHWM, HELD_MESSAGES)
@@ -29,6 +31,12 @@ class Relay:
             self._socket.send_multipart(parts, zmq.DONTWAIT)
         except zmq.Again:
             return
+
+    def pulse(self) -> bool:
+        """Tell the daemon, the way that messages go, that they do; whether it hears is the daemon's to judge."""
+        with suppress(zmq.Again):
+            self._socket.send_multipart([PULSE, b"%d" % self._worker, b""], zmq.DONTWAIT)
+        return True
 
     def close(self) -> None:
         """Let what is queued leave, for half a second at most."""

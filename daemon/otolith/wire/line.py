@@ -13,6 +13,8 @@ from pathlib import Path
 from otolith.inference.card import Card
 from otolith.wire.messages import ForecastMessage, GapMessage, Message, PosteriorsMessage, StatusMessage
 
+PULSE = b"@pulse"  # the topic of a worker's word, once a second, that what it says arrives; its number is the payload
+
 
 def worker_of(stream: bytes, workers: int) -> int:
     """Which of `workers` a stream belongs to: the same in every run and in every language.
