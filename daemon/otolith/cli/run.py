@@ -60,6 +60,9 @@ def run(config: Path | None, model: str | None, source: str | None, publish: str
 
 
 def _listen(settings: Settings, where: str, read_again: Callable[[], Settings] | None) -> None:
+    from otolith.service.descriptors import allow_many
+
+    allow_many()
     daemon = _open(settings, where)
     if read_again is not None:
         _reload_on_hangup(daemon, read_again)

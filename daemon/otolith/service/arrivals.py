@@ -42,6 +42,7 @@ class Arrivals:
                 self._tell_faults(time.monotonic())
                 if len(self._ingest) > MANY:
                     time.sleep(GATHER_S)
+            self._hand_on(self._ingest.receive())  # what had come by then is heard
         finally:
             self._ingest.close()
 

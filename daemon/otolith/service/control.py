@@ -70,10 +70,10 @@ class Control:
                 line, _ = self._socket.accept()
             except TimeoutError:
                 continue
-            except OSError:
-                if not self._stop.is_set():
-                    log.exception("control %s", self.path)
-                return
+            except OSError as error:  # no descriptor is left: whoever asks later may find one
+                if not self._stop.wait(LOOK_S):
+                    log.warning("control %s: nobody can be answered (%s)", self.path, error.strerror)
+                continue
             with line:
                 line.settimeout(PATIENCE_S)
                 try:

@@ -61,6 +61,8 @@ class Listener:
             self._turn_to(block.rate)
         was_away, self._is_away = self._is_away, not (len(samples) or block.ends)
         self._state = block.reason if self._is_away else LISTENING
+        if not self._time_ns:  # what is lost before anything was heard has a time as well
+            self._time_ns = time_ns - round((len(samples) + block.lost) / (self.source_rate or 1.0) * 1e9)
         messages: list[Message] = []
         if block.lost or turns or self._is_away > was_away:
             messages = self._declare(round(block.lost * self._per_source_sample), block.reason)
