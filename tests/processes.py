@@ -19,12 +19,18 @@ OTOLITH = [sys.executable, "-m", "otolith"]
 class DaemonProcess:
     """`otolith run ...` as a process of its own; ended with the test."""
 
-    def __init__(self, *arguments: str, stdin: int | IO[bytes] | None = subprocess.DEVNULL, **environment: str) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+        stderr: int | IO[bytes] = subprocess.PIPE,
+        **environment: str,
+    ) -> None:
         self.process = subprocess.Popen(
             [*OTOLITH, "run", *arguments],
             stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             env={**os.environ, **environment},
         )
 
@@ -38,7 +44,7 @@ class DaemonProcess:
     def wait(self, timeout_s: float = 30) -> tuple[int, str]:
         """Exit code and what was said on standard error."""
         _, said = self.process.communicate(timeout=timeout_s)
-        return self.process.returncode, said.decode()
+        return self.process.returncode, (said or b"").decode()
 
     def __enter__(self) -> Self:
         return self
