@@ -67,6 +67,7 @@ def control_folders() -> list[Path]:
     if session := os.environ.get("XDG_RUNTIME_DIR"):
         places.append(f"{session}/otolith")
     places += [f"{tempfile.gettempdir()}/otolith-{os.getuid()}", "/run/otolith"]
+    places += sorted(map(str, Path("/run").glob("otolith-*")))  # of instances, otolith@NAME.service
     return [Path(place) for place in dict.fromkeys(places) if place]
 
 

@@ -1,0 +1,150 @@
+"""The units in a real systemd: they start, come back, hang, change, stop and fail as is promised."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator
+
+import numpy as np
+import pytest
+import soundfile
+
+from otolith.recordings import load_audio
+from tests.conftest import ROOT, SOUND, UNAVOIDABLE
+from tests.systemd.machine import BootError, Machine
+from tests.tiny import write_tiny
+
+UNIT = "otolith.service"
+QUICKER = "[Service]\nWatchdogSec=3\nRestartSec=100ms\nMemoryMax=infinity\n"
+SETTINGS = """publish = "tcp://127.0.0.1:{port}"
+[[stream]]
+name = "kitchen"
+model = "tiny.onnx"
+source = "recording:/etc/otolith/long.wav"
+"""
+
+
+@pytest.fixture(scope="module")
+def machine() -> Generator[Machine]:
+    if shutil.which("systemd-nspawn") is None:
+        pytest.skip("needs systemd-nspawn: apt-get install systemd-container")
+    try:
+        with Machine() as machine:
+            furnish(machine)
+            yield machine
+    except BootError as error:
+        pytest.skip(f"{UNAVOIDABLE}no container boots in this environment: {error}")
+
+
+def furnish(machine: Machine) -> None:
+    """The units, a model, a recording of five minutes, and settings."""
+    for unit in ("otolith.service", "otolith@.service"):
+        shutil.copy(ROOT / "systemd" / unit, machine.root / "etc/systemd/system")
+        machine.write(f"/etc/systemd/system/{unit}.d/quicker.conf", QUICKER)
+    machine.write("/etc/otolith/otolith.toml", SETTINGS.format(port=7311))
+    write_tiny(machine.root / "etc/otolith/tiny.onnx", "audio")
+    half_a_minute = load_audio(SOUND, 16000)
+    soundfile.write(machine.root / "etc/otolith/long.wav", np.tile(half_a_minute, 10), 16000)
+    machine.systemctl("daemon-reload")
+
+
+@pytest.fixture
+def running(machine: Machine) -> Generator[Machine]:
+    """The daemon runs, freshly started."""
+    machine.write("/etc/otolith/otolith.toml", SETTINGS.format(port=7311))
+    machine.run("journalctl", "--rotate", "--vacuum-time=1ms")
+    machine.systemctl("reset-failed")
+    machine.systemctl("start", UNIT)
+    yield machine
+    machine.run("systemctl", "stop", UNIT)
+
+
+def test_it_is_started_when_frames_flow_and_answers_in_its_own_folder(running: Machine) -> None:
+    assert running.show(UNIT)["StatusText"] == "listening on 1 stream(s), 0 frames"
+    shown = running.wait_for(UNIT, lambda now: not now["StatusText"].endswith(" 0 frames"))
+    told = running.run("/opt/otolith/bin/otolith", "status")
+    assert "kitchen" in told.stdout, told.stderr
+    assert f"/run/otolith/daemon-{shown['MainPID']}.sock" in told.stdout
+    assert running.run("stat", "--format=%a", "/run/otolith").stdout.strip() == "750"
+
+
+def test_one_that_was_killed_comes_back(running: Machine) -> None:
+    before = running.show(UNIT)
+    running.systemctl("kill", "--signal=KILL", UNIT)
+    after = running.wait_for(UNIT, lambda now: now["NRestarts"] == "1" and now["ActiveState"] == "active")
+    assert after["MainPID"] != before["MainPID"]
+
+
+def test_one_that_hangs_misses_its_watchdog_and_comes_back(running: Machine) -> None:
+    before = running.show(UNIT)
+    running.systemctl("kill", "--signal=STOP", "--kill-whom=main", UNIT)
+    after = running.wait_for(UNIT, lambda now: now["NRestarts"] == "1" and now["ActiveState"] == "active")
+    assert after["MainPID"] != before["MainPID"]
+    assert "Watchdog timeout" in running.journal(UNIT)
+
+
+def test_it_stops_cleanly(running: Machine) -> None:
+    running.systemctl("stop", UNIT)
+    shown = running.show(UNIT)
+    assert (shown["ActiveState"], shown["Result"], shown["ExecMainStatus"]) == ("inactive", "success", "0")
+
+
+def test_a_reload_changes_it_or_fails_and_changes_nothing(running: Machine) -> None:
+    before = running.show(UNIT)
+    good = (running.root / "etc/otolith/otolith.toml").read_text()
+    running.write("/etc/otolith/otolith.toml", good.replace("kitchen", "hall"))
+    running.systemctl("reload", UNIT)
+    assert 'stream "hall": begins' in running.journal(UNIT)
+    running.write("/etc/otolith/otolith.toml", good.replace("model =", "modle ="))
+    assert running.run("systemctl", "reload", UNIT).returncode != 0
+    assert 'unknown key "modle"' in running.journal(UNIT)
+    after = running.show(UNIT)
+    assert (after["ActiveState"], after["MainPID"]) == ("active", before["MainPID"])
+
+
+def test_wrong_settings_fail_once_and_say_why(running: Machine) -> None:
+    running.systemctl("stop", UNIT)
+    running.write("/etc/otolith/otolith.toml", "publish = 7311\n")
+    assert running.run("systemctl", "start", UNIT).returncode != 0
+    shown = running.show(UNIT)
+    assert (shown["ActiveState"], shown["ExecMainStatus"], shown["NRestarts"]) == ("failed", "78", "0")
+    assert "publish: Expected text, got `int`" in shown["StatusText"]
+
+
+def test_the_fifth_crash_in_a_minute_is_the_last_and_its_reason_is_told(running: Machine) -> None:
+    running.systemctl("stop", UNIT)
+    running.write("/etc/otolith/otolith.toml", SETTINGS.format(port=7311).replace("long.wav", "none.wav"))
+    running.run("systemctl", "start", UNIT)
+    shown = running.wait_for(UNIT, lambda now: now["ActiveState"] == "failed" and now["SubState"] == "failed")
+    assert shown["NRestarts"] == "5"
+    assert "Start request repeated too quickly" in running.journal(UNIT)
+    assert 'stream "kitchen": /etc/otolith/none.wav' in shown["StatusText"]
+
+
+def test_an_instance_has_settings_and_folders_of_its_own(running: Machine) -> None:
+    running.write("/etc/otolith/hall.toml", SETTINGS.format(port=7312).replace("kitchen", "hall"))
+    running.systemctl("start", "otolith@hall")
+    try:
+        assert running.show("otolith@hall")["StatusText"].startswith("listening on 1 stream(s)")
+        told = running.run("/opt/otolith/bin/otolith", "status").stdout
+        assert "/run/otolith/daemon-" in told
+        assert "/run/otolith-hall/daemon-" in told
+        running.systemctl("reload", "otolith@hall")
+        assert running.run("ls", "/var/lib/otolith-hall").returncode == 0
+    finally:
+        running.systemctl("stop", "otolith@hall")
+
+
+def test_its_secret_key_is_a_credential(running: Machine) -> None:
+    running.run("/opt/otolith/bin/otolith", "keys", "make", "daemon", "--folder", "/etc/otolith/keys")
+    running.run("/opt/otolith/bin/otolith", "keys", "make", "laptop", "--folder", "/root/keys")
+    running.run("/opt/otolith/bin/otolith", "keys", "allow", "/root/keys/laptop.key", "--folder", "/etc/otolith/keys")
+    running.run("chmod", "755", "/etc/otolith/keys", "/etc/otolith/keys/allowed")
+    credential = "/etc/credstore/otolith.daemon.key_secret"
+    running.run("install", "-D", "--mode=600", "/etc/otolith/keys/daemon.key_secret", credential)
+    running.write("/etc/otolith/otolith.toml", 'keys = "keys"\n' + SETTINGS.format(port=7313))
+    running.systemctl("restart", UNIT)
+    keys = ("--keys", "/root/keys/laptop.key_secret", "--daemon-key", "/etc/otolith/keys/daemon.key")
+    heard = ("subscribe", "tcp://127.0.0.1:7313", *keys, "--json", "--count", "1", "--timeout", "10")
+    told = running.run("/opt/otolith/bin/otolith", *heard)
+    assert '"stream":"kitchen"' in told.stdout, told.stderr + running.journal(UNIT)
