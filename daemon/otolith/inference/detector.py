@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from otolith.inference.card import Card, Trigger
 from otolith.inference.events import Detection
+from otolith.inference.memory import Mark
 
 
 class Detector:
@@ -71,6 +72,32 @@ class Detector:
         """What active labels reached, a value a column, in frames that changed nothing else and were not decided."""
         for index, (number, peak) in self._active.items():
             self._active[index] = number, max(peak, smoothed[index])
+
+    def remember(self) -> dict[str, Mark]:
+        """Where labels stand of which anything is known; what is smoothed belongs to whoever smooths."""
+        known: dict[str, Mark] = {}
+        if True in self.above or any(self._rests_until):  # of most streams nothing is, and many are asked
+            for index, label in enumerate(self._labels):
+                at = self.above[index], self._onset[index], self._rests_until[index]
+                if at[0] or at[2]:
+                    known[label] = Mark(*at, *self._active.get(index, (-1, 0.0)))
+        return known
+
+    def recall(self, labels: Mapping[str, Mark], next_id: int) -> None:
+        """Go on where another one stood; a label that has no trigger any more is forgotten."""
+        self.forget()
+        self.next_id = next_id
+        for index, label in enumerate(self._labels):
+            if (known := labels.get(label)) is not None:
+                self.above[index], self._onset[index] = known.above, known.onset
+                self._rests_until[index] = known.rests_until
+                if known.id >= 0:
+                    self._active[index] = known.id, known.peak
+
+    @property
+    def smoothed(self) -> NDArray[np.float32]:
+        """The smoothed values, one a column, of a detector that smooths for itself."""
+        return self._smoothed
 
     @property
     def active(self) -> list[bool]:

@@ -51,6 +51,16 @@ class Detectors:
         self._release[row, detector.columns] = detector.release
         self._fence(row, detector)
 
+    def remember(self, rows: NDArray[np.intp]) -> dict[str, Floats]:
+        """What is smoothed in `rows`, and the peaks that their detectors were not told."""
+        return {"smoothed": self._smoothed[rows], "peak": self._peak[rows]}
+
+    def recall(self, row: int, detector: Detector, smoothed: Floats, peak: Floats) -> None:
+        """Row `row` goes on where another stood; its `detector` has been told already."""
+        self._smoothed[row] = smoothed
+        detector.raise_peaks(peak[detector.columns].tolist())
+        self._fence(row, detector)
+
     def settle(self, row: int, detector: Detector) -> None:
         """Tell `detector` what it was not asked about, before it is closed."""
         detector.raise_peaks(self._peak[row, detector.columns].tolist())

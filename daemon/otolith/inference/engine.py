@@ -8,7 +8,7 @@ samples, and is asked to step.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
 import numpy as np
@@ -20,6 +20,7 @@ from otolith.inference.events import Detection, Event, Gap, Posteriors
 from otolith.inference.framing import INT16, INT16_SCALE, Backlog, Samples, fault_of, size_of_vocabulary, to_floats
 from otolith.inference.judge import Judge
 from otolith.inference.level import Level, levels
+from otolith.inference.memory import Memories, Memory
 from otolith.inference.model import Floats, Model
 from otolith.inference.rows import Table
 from otolith.inference.stream import END
@@ -50,6 +51,11 @@ class Seat:
         self.opinion: Floats | None = None  # the last posteriors, of a model that classifies
 
     @property
+    def engine(self) -> Engine:
+        """Where it is stepped."""
+        return self._engine
+
+    @property
     def received(self) -> int:
         """Samples pushed since the fresh start."""
         return self.position + self.backlog.samples
@@ -68,6 +74,10 @@ class Seat:
         if self.backlog.push(samples) >= self._hop_length:
             self._waiting[self] = None
         return []
+
+    def step(self) -> list[Event]:
+        """Step what waits, without company."""
+        return self._engine._step_alone(self)
 
     def gap(self, lost: int, reason: str) -> list[Event]:
         """Declare `lost` samples: step what waits, end what was active and start afresh."""
@@ -114,6 +124,35 @@ class Seat:
         self.position, self.detector.next_id = other.position, other.detector.next_id
         self.detector.forget()
         self._engine._detectors.begin(self.row, self.detector)
+
+    def remember(self) -> Memory:
+        """All that is known of what was heard; many seats are asked at once by `Engine.remember`."""
+        return self._engine.remember([self])[0]
+
+    def recall(self, memory: Memory) -> list[Event]:
+        """Go on where another seat or stream of the same model stood; what waited there is stepped next."""
+        engine, rows = self._engine, memory.rows
+        engine._begin(self)
+        self.position = memory.position
+        self.detector.recall(memory.labels, memory.next_id)
+        engine._table.recall(self.row, rows)
+        engine._judge.recall(self.row, rows)
+        engine._detectors.recall(self.row, self.detector, rows["smoothed"][0], rows["peak"][0])
+        if engine._classifies and rows["opinion"].any():  # zeros: nothing was heard
+            self.opinion = rows["opinion"][0].copy()
+        return [event for block in memory.waiting for event in self.push(block)]
+
+    def skip(self, lost: int, reason: str) -> list[Event]:
+        """Declare `lost` samples and go on with what was known before them: the one gap that is no fresh start.
+
+        Nothing is made of samples from both sides: those that wait for the rest of their frame are lost as well. The
+        position counts what was lost.
+        """
+        events = self._engine._step_alone(self)
+        lost += self.backlog.clear()
+        events.append(Gap(self.position, lost, reason))
+        self.position += lost
+        return events
 
     def take_level(self) -> Level:
         """Of the samples that were stepped since this was asked last; the engine must look at levels."""
@@ -187,6 +226,18 @@ class Engine:
         seat = Seat(self, heapq.heappop(self._free), Detector(card, {**card.detector, **(triggers or {})}))
         self._begin(seat)
         return seat
+
+    def remember(self, seats: Sequence[Seat]) -> Memories:
+        """What each of `seats` knows. The rows of all are copied at once; blocks that wait are kept, not copied."""
+        rows = np.array([seat.row for seat in seats], np.intp)
+        known = {**self._table.remember(rows), **self._detectors.remember(rows), **self._judge.remember(rows)}
+        if self._classifies:
+            unheard = np.zeros(len(self.model.card.labels), np.float32)
+            known["opinion"] = np.stack([unheard if seat.opinion is None else seat.opinion for seat in seats])
+        minds = [
+            (seat.position, seat.detector.next_id, seat.detector.remember(), [*seat.backlog.blocks]) for seat in seats
+        ]
+        return Memories(minds, known)
 
     def step(self, *, all_waiting: bool = True) -> list[tuple[Seat, list[Event]]]:
         """Step what waits, in as few calls as go: events by seat, each seat's in order.

@@ -55,6 +55,11 @@ class Framer:
         """Samples taken in that do not fill a frame yet."""
         return len(self._carry)
 
+    @property
+    def carry(self) -> NDArray[np.float32]:
+        """Those samples; to be read, not written."""
+        return self._carry
+
     def push(self, samples: Samples) -> Frames:
         """Whole frames `(frames, hop_length)`, `(frames, channels)` or `(frames,)`; int16 is scaled to -1..1."""
         if self._tokens:

@@ -6,9 +6,11 @@ Posteriors are judged as they are; of forecasts, how far the rows that came were
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from otolith.inference.card import Card
 from otolith.inference.events import Anomaly, Detection, Event, Forecasts, Posteriors
@@ -35,6 +37,15 @@ class Judge:
         """Row `row` starts afresh."""
         if self._watch is not None:
             self._watch.begin(row)
+
+    def remember(self, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+        """What is known of `rows`, the leading axis of each array; nothing where posteriors are judged."""
+        return {} if self._watch is None else self._watch.remember(rows)
+
+    def recall(self, row: int, known: Mapping[str, NDArray[Any]]) -> None:
+        """Row `row` goes on where another stood."""
+        if self._watch is not None:
+            self._watch.recall(row, known)
 
     def push(self, rows: Rows, frames: Frames, outputs: Floats) -> tuple[Floats, Floats | None]:
         """What triggers look at, `(streams, frames, len(card.judged))`, and anomaly scores `(streams, frames)`.

@@ -8,6 +8,7 @@ scattered back: copying a row costs about a tenth of stepping it, so no row that
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -53,6 +54,16 @@ class Table:
         for array in self._states.values():
             array[:, row] = 0
 
+    def remember(self, rows: NDArray[np.intp]) -> State:
+        """A copy of the states of `rows`, `(rows, ...)` each."""
+        at = self._current(rows)
+        return {name: np.take(_flat(array), at, axis=0) for name, array in self._states.items()}
+
+    def recall(self, row: int, state: Mapping[str, Floats]) -> None:
+        """Row `row` goes on from `state`, `(1, ...)` each."""
+        for name, array in self._states.items():
+            array[self._places[row], row] = state[name][0]
+
     def inputs(self, streams: int, frames: int) -> Frames:
         """Where the next step's frames go, `(streams, frames, ...)`; write them before `step`."""
         return self._view(streams, frames)[0]
@@ -73,12 +84,16 @@ class Table:
 
     def _step_gathered(self, rows: NDArray[np.intp], frames: int) -> None:
         count = len(rows)
-        at = np.frombuffer(self._places, np.uint8)[rows].astype(np.intp) * self.capacity + rows
+        at = self._current(rows)
         for name, array in self._states.items():
             np.take(_flat(array), at, axis=0, out=self._gathered[name][:count], mode="clip")
         self._call((frames, count)).step()
         for name, array in self._states.items():
             _flat(array)[at] = self._following[name][:count]
+
+    def _current(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Where the states of `rows` lie in the flat tables."""
+        return np.frombuffer(self._places, np.uint8)[rows].astype(np.intp) * self.capacity + rows
 
     def _call(self, key: tuple[int, ...]) -> Bound:
         """The bound call of `(frames, count)` gathered rows, or of `(frames, count, first, place)` where they lie."""

@@ -17,6 +17,7 @@ from otolith.inference.events import Detection, Event, Gap
 from otolith.inference.framing import Framer, Samples, fault_of, size_of_vocabulary
 from otolith.inference.judge import ONE, Judge
 from otolith.inference.level import Level, levels
+from otolith.inference.memory import Memory
 from otolith.inference.model import Floats, Model, State
 from otolith.inference.utterance import ENDED, verdict
 
@@ -24,6 +25,7 @@ from otolith.inference.utterance import ENDED, verdict
 MAX_FRAMES_PER_STEP = 512
 
 END = "the input ended within a frame"
+FIRST = np.zeros(1, np.intp)  # the only row of what a stream asks of others
 
 
 class Stream:
@@ -108,6 +110,37 @@ class Stream:
         """Of the samples that were stepped since this was asked last."""
         level, self._level = self._level, Level()
         return level
+
+    def remember(self) -> Memory:
+        """All that is known of what was heard, as a value of its own."""
+        rows = {name: array.copy() for name, array in self._state.items()} | self._judge.remember(FIRST)
+        smoothed = np.zeros((1, len(self.model.card.judged)), np.float32)
+        smoothed[0, self._detector.columns] = self._detector.smoothed
+        rows |= {"smoothed": smoothed, "peak": np.zeros_like(smoothed)}
+        if self._classifies:
+            rows["opinion"] = np.zeros_like(smoothed) if self._opinion is None else self._opinion[None].copy()
+        waiting: list[Samples] = [self._framer.carry] if self._framer.waiting else []
+        return Memory(self.position, self._detector.next_id, self._detector.remember(), waiting, rows)
+
+    def recall(self, memory: Memory) -> list[Event]:
+        """Go on where another stream or seat of the same model stood; events of whole frames that waited there."""
+        self._begin(memory.next_id)
+        self.position = memory.position
+        self._state = {name: memory.rows[name].copy() for name in self._state}
+        self._judge.recall(0, memory.rows)
+        self._detector.recall(memory.labels, memory.next_id)
+        self._detector.smoothed[:] = memory.rows["smoothed"][0, self._detector.columns]
+        self._detector.raise_peaks(memory.rows["peak"][0, self._detector.columns].tolist())
+        if self._classifies and memory.rows["opinion"].any():  # zeros: nothing was heard
+            self._opinion = memory.rows["opinion"][0].copy()
+        return [event for block in memory.waiting for event in self.push(block)]
+
+    def skip(self, lost: int, reason: str) -> list[Event]:
+        """Declare `lost` samples and go on with what was known before them, as `Seat.skip`."""
+        lost += self._framer.waiting
+        self._framer = Framer(self.model.card)
+        self.position += lost
+        return [Gap(self.position - lost, lost, reason)]
 
     def fork(self) -> Stream:
         """A copy that goes its own way from here: what one hears, the other does not. The model stays shared."""

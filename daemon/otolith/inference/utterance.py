@@ -50,6 +50,18 @@ class Endpointer:
         self._taken = 0  # samples of the hop that is not whole yet
         self._peak = 0.0  # of those
 
+    def remember(self) -> tuple[bool, int, int, float]:
+        """What is known of the utterance so far."""
+        return self._heard, self._silent, self._taken, self._peak
+
+    def recall(self, known: tuple[bool, int, int, float]) -> None:
+        """Go on where another one stood."""
+        self._heard, self._silent, self._taken, self._peak = known
+
+    def skip(self) -> None:
+        """Samples of a hop that is not whole are lost; the utterance goes on."""
+        self._taken, self._peak = 0, 0.0
+
     def cut(self, samples: Samples) -> list[Samples]:
         """The block in pieces; an utterance ends behind each but the last, which may be empty."""
         if samples.dtype != INT16 and not np.isfinite(samples).all():  # the stream starts afresh behind it

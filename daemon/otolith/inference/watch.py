@@ -10,6 +10,8 @@ in a million, 1 one in ten thousand millions or less.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +51,16 @@ class Watch:
         """Row `row` starts afresh."""
         self._seen[row] = 0
         self._errors[:, row] = 0
+
+    def remember(self, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+        """What is known of `rows`, the leading axis of each array."""
+        errors = np.ascontiguousarray(self._errors[:, rows].swapaxes(0, 1))
+        return {"watch.expected": self._expected[rows], "watch.seen": self._seen[rows], "watch.errors": errors}
+
+    def recall(self, row: int, known: Mapping[str, NDArray[Any]]) -> None:
+        """Row `row` goes on where another stood, of which `remember` told `known`, `(1, ...)` each."""
+        self._expected[row], self._seen[row] = known["watch.expected"][0], known["watch.seen"][0]
+        self._errors[:, row] = known["watch.errors"][0]
 
     def push(self, rows: Rows, frames: Frames, forecasts: Floats) -> Floats:
         """Scores `(streams, frames)` of `frames` `(streams, frames, channels)`, in their own units.
