@@ -90,6 +90,19 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     largest_batch: Annotated[int, Meta(ge=1, le=1024)] = 64
 
 
+class StateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What streams know of what they heard, kept for the next run.
+
+    `folder` is where: a path, systemd's state folder where there is one (true), or nowhere (false). It is written every
+    `period_s`. A stream goes on from it whose input went on within `resume_within_s`, and otherwise starts afresh: a
+    restart takes some two seconds, and five leave a device time to come back.
+    """
+
+    folder: bool | str = True
+    period_s: Annotated[float, Meta(ge=0.05, le=3600)] = 1.0
+    resume_within_s: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All a daemon needs to know.
 
@@ -106,6 +119,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     control: bool | str = True
     keys: str = ""
+    state: StateSettings = StateSettings()
 
 
 def read_settings(path: Path, publish: str | None = None) -> Settings:
@@ -119,7 +133,8 @@ def read_settings(path: Path, publish: str | None = None) -> Settings:
     routes = [_found(route, path, f'route "{route.pattern}"') for route in settings.route]
     keys = str(path.parent / settings.keys) if settings.keys else ""
     publish = publish or settings.publish
-    return msgspec.structs.replace(settings, stream=streams, route=routes, publish=publish, keys=keys)
+    state = _placed(settings.state, path)
+    return msgspec.structs.replace(settings, stream=streams, route=routes, publish=publish, keys=keys, state=state)
 
 
 def route_for(settings: Settings, stream: str) -> RouteSettings | None:
@@ -184,6 +199,13 @@ def _check_routes(settings: Settings, where: str) -> None:
                 f'{where}: route[{number + 1}] "{pattern}" is never reached, "{earlier}" stands before it; '
                 "put the narrower pattern first"
             )
+
+
+def _placed(state: StateSettings, path: Path) -> StateSettings:
+    """The same, its folder counted from the settings' own."""
+    if not isinstance(state.folder, str) or not state.folder:
+        return state
+    return msgspec.structs.replace(state, folder=str(path.parent / state.folder))
 
 
 def _found(listening: L, path: Path, what: str) -> L:

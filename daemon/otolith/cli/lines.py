@@ -74,6 +74,8 @@ def _content(message: Message) -> str:
                 level = f"; {message.state}"
             elif message.flat_s > 1:
                 level += f", nothing but one value for {message.flat_s} s"
+            if message.degraded:
+                level += f"; degraded: {message.degraded}"
             if message.clipped_s:
                 level += f", clipped in {message.clipped_s} s"
             if message.refused:  # neither empty nor absent

@@ -75,6 +75,8 @@ def _print(path: Path, told: DaemonStatus) -> None:
         f"{told.gaps:,} gaps, {told.lost:,} lost, {told.drops:,} blocks dropped",
         *(f"refused: {', '.join(f'{n} {why}' for why, n in told.refused.items())}" for _ in [0] if told.refused),
     )
+    if told.degraded:
+        console.print(Text(f"degraded: {told.degraded}", "red"))
     if told.streams:
         console.print(table)
     console.print(f"[dim]{path}[/]")

@@ -20,7 +20,6 @@ WAIT_S = 0.2
 MANY = 8  # streams: with more, blocks trickle in, and each wake-up costs as much as several of them
 GATHER_S = 0.004
 TOLD_EVERY_S = 10.0  # what was refused; the first time at once
-REFUSED = {"event": "refused"}
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +60,11 @@ class Arrivals:
 
     def _come_or_go(self, arrival: Opened | Ended) -> None:
         if isinstance(arrival, Opened):
-            extra = {"stream": arrival.stream, "event": "opened"}
-            log.info("stream %s: opened, %s at %g Hz", arrival.stream, arrival.kind, arrival.rate, extra=extra)
+            log.info("stream %s: opened, %s at %g Hz", arrival.stream, arrival.kind, arrival.rate)
             make = partial(self._make, arrival)
             self._shelves[arrival.stream] = self._loop.add(arrival.stream, make, arrival.rate, live=True)
         else:
-            extra = {"stream": arrival.stream, "event": "ended", "reason": arrival.reason}
-            log.info("stream %s: %s", arrival.stream, arrival.reason, extra=extra)
+            log.info("stream %s: %s", arrival.stream, arrival.reason)
             self._loop.remove(self._shelves.pop(arrival.stream))
 
     def _tell_faults(self, now_s: float) -> None:
@@ -75,7 +72,5 @@ class Arrivals:
         if self._ingest.faults == self._faults_told or now_s - self._told_s < TOLD_EVERY_S:
             return
         new = self._ingest.faults - self._faults_told
-        log.warning(
-            "ingest: %s", ", ".join(f"{count} {reason}" for reason, count in sorted(new.items())), extra=REFUSED
-        )
+        log.warning("ingest: %s", ", ".join(f"{count} {reason}" for reason, count in sorted(new.items())))
         self._faults_told, self._told_s = Counter(self._ingest.faults), now_s

@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 
 from otolith.errors import OtolithError
+from otolith.service.ailments import Ailments
 from otolith.service.daemon import Daemon
+from otolith.service.keeper import open_keeper
 from otolith.service.loop import Loop
 from otolith.service.reception import Reception
 from otolith.service.report import Report
@@ -26,9 +28,11 @@ def assemble(settings: Settings, where: str, line: Line | None = None) -> Daemon
     check_publish(settings.publish, is_guarded=guard is not None or line is not None)
     ledger = None if line is None else Ledger()
     boot = secrets.token_hex(8)
-    reception = Reception(settings, where, boot, line, ledger)
+    ailments = Ailments()
+    keeper = open_keeper(settings.state, 0 if line is None else line.worker, ailments)
+    reception = Reception(settings, where, boot, line, ledger, keeper)
     publisher = Publisher(settings.publish, guard) if line is None or ledger is None else Relay(line, ledger)
-    loop = Loop(reception.company, [publisher])
+    loop = Loop(reception.company, [publisher], keeper, ailments)
     loop.warden = Warden(publisher.pulse)
     reception.seat(loop)
     if settings.ingest is None:
@@ -36,10 +40,12 @@ def assemble(settings: Settings, where: str, line: Line | None = None) -> Daemon
     from otolith.service.admission import admission  # here: whom nobody sends to need not wait for it
     from otolith.service.arrivals import Arrivals
     from otolith.sources.network import Ingest
+    from otolith.sources.roster import nothing_kept
 
     try:
         admit = admission(reception.terms)
-        ingest = Ingest(settings.ingest, admit, line, guard)
+        kept = nothing_kept if keeper is None else keeper.standing
+        ingest = Ingest(settings.ingest, admit, line, guard, kept)
     except OtolithError:
         publisher.close()
         raise

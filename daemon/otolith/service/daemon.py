@@ -85,7 +85,7 @@ class Daemon:
                 raise UsageError("nothing is prepared that could change; ask for a reload")
             changes = self.loop.ask(lambda: self.reception.change(plan, self.loop))
         for change in changes:
-            log.info("%s", change, extra={"event": "changed"})
+            log.info("%s", change)
         return changes
 
     def forget(self) -> None:
@@ -110,6 +110,7 @@ class Daemon:
             drops=accounts.drops,
             refused={} if self.ingest is None else dict(self.ingest.faults),
             streams=self.loop.statuses,
+            degraded=self.loop.ailments.text,
         )
 
     def _controlled(self) -> AbstractContextManager[Control | None]:

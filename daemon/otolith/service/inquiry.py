@@ -35,4 +35,5 @@ def inquire(workers: Iterable[Path], publish: str, up_s: float) -> DaemonStatus:
         drops=sum(each.drops for each in told),
         refused=dict(sum((Counter(each.refused) for each in told), Counter())),
         streams=[stream for each in told for stream in each.streams],
+        degraded="; ".join(dict.fromkeys(each.degraded for each in told if each.degraded)),
     )

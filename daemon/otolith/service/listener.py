@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from otolith.errors import SettingsError
@@ -20,12 +22,15 @@ from otolith.inference.framing import Samples
 from otolith.inference.stream import Stream
 from otolith.inference.utterance import ENDED, make_endpointer
 from otolith.service.relief import CHANGED, Relief
+from otolith.service.resumption import Ear, Kept, Resampled, Resumption
 from otolith.sources.source import Block
-from otolith.wire.messages import LISTENING, Message, StatusMessage
+from otolith.wire.line import Standing
+from otolith.wire.messages import FRESH, LISTENING, Message, StatusMessage
 from otolith.wire.scribe import Scribe
 
 # Sensors run a little off their nominal rate (102.5 and 104.3 Hz for "100 Hz"); rows are fed by count within this.
 SENSOR_RATE_TOLERANCE = 0.2
+FROM_ITS_START = Standing("", 0)  # of a source that counts nothing
 
 
 log = logging.getLogger(__name__)
@@ -34,8 +39,17 @@ log = logging.getLogger(__name__)
 class Listener:
     """Owns one `Stream` or `Seat`, the resampler before it and the scribe behind it."""
 
-    def __init__(self, stream: Stream | Seat, source_rate: float, scribe: Scribe) -> None:
+    def __init__(
+        self, stream: Stream | Seat, source_rate: float, scribe: Scribe, origin: Standing = FROM_ITS_START
+    ) -> None:
         self.stream, self.source_rate, self._scribe = stream, source_rate, scribe
+        self._boot, self._taken = (
+            origin.boot,
+            origin.seq,
+        )  # of the source's samples; a producer's own count where there is
+        self._resumption: Resumption | None = None  # until the first block, where something is known of before
+        self.began = FRESH
+        self._kept = 0  # samples that the next run has to account for
         self.relief: Relief | None = None  # of another model, which listens along
         self._card = stream.model.card
         self._classifies, self._endpointer = self._card.task == "classify", make_endpointer(self._card)
@@ -45,7 +59,8 @@ class Listener:
         self.frames = 0
         self.gaps = 0
         self.lost = 0
-        self._time_ns = 0  # capture time of the last sample taken
+        self._time_ns = 0  # capture time of the last sample taken, behind the resampler
+        self._captured_ns = 0  # and before it, where there is one
         self._told_frames = 0  # at the last heartbeat
         self._clipped_s = self._flat_s = 0
         self._is_away, self._state = False, LISTENING
@@ -53,9 +68,14 @@ class Listener:
     def take(self, block: Block) -> list[Message]:
         """What there is to tell of one block at once, in order."""
         samples, time_ns = block.samples, block.time_ns
-        is_plain = len(samples) and not (block.lost or block.ends or self._is_away)
+        self._taken += len(samples)
+        is_plain = len(samples) and not (block.lost or block.ends or self._is_away or self._resumption)
         if is_plain and self._resampler is None:  # nearly always, and nearly always there is nothing to tell
             return self._push(samples, time_ns)
+        self._taken += block.lost
+        goes_on: list[Message] = []
+        if self._resumption is not None:
+            goes_on, block = self._begin(self._resumption, block)
         turns = bool(block.rate) and block.rate != self.source_rate
         if turns:
             self._turn_to(block.rate)
@@ -63,10 +83,11 @@ class Listener:
         self._state = block.reason if self._is_away else LISTENING
         if not self._time_ns:  # what is lost before anything was heard has a time as well
             self._time_ns = time_ns - round((len(samples) + block.lost) / (self.source_rate or 1.0) * 1e9)
-        messages: list[Message] = []
+        messages: list[Message] = goes_on
         if block.lost or turns or self._is_away > was_away:
-            messages = self._declare(round(block.lost * self._per_source_sample), block.reason)
+            messages += self._declare(round(block.lost * self._per_source_sample), block.reason)
         if self._resampler is not None:
+            self._captured_ns = time_ns
             samples = self._resampler.push(samples)
             time_ns -= round(self._resampler.delay_s * 1e9)
         messages += self._push(samples, time_ns)
@@ -104,6 +125,53 @@ class Listener:
             self._ready()
         return messages
 
+    def remember(self) -> Ear:
+        """What is known beside the stream's own memory, as a value."""
+        utterance = None if self._endpointer is None else self._endpointer.remember()
+        resampled = None if self._resampler is None else Resampled(*self._resampler.remember())
+        unsent = self._scribe.remember()
+        told_ns = self._time_ns if self._resampler is None else self._captured_ns
+        return Ear(told_ns, self.source_rate, self._boot, self._taken, unsent, utterance, resampled)
+
+    def resume(self, kept: Kept, within_s: float, *, fresh: str = "", told: int | None = None) -> list[Message]:
+        """Go on where an earlier run stood, if the first block does so within `within_s`, or begin afresh behind it.
+
+        `fresh` says why it must not go on. Where an earlier life is known to have told of more, `told` is how many
+        samples of the source behind those in `kept` (or before them): then what waits there is no loss. Returns what
+        there is to tell of whole frames that waited, where a stream of its own steps them at once.
+        """
+        ear, memory = kept.ear, kept.memory
+        if told is not None:
+            waited = sum(map(len, memory.waiting))
+            memory = replace(
+                memory, position=memory.position + waited + round(told * self._per_source_sample), waiting=[]
+            )
+        self._time_ns = self._captured_ns = ear.told_ns
+        if ear.utterance is not None and self._endpointer is not None:
+            self._endpointer.recall(ear.utterance)
+        if told is None:
+            self._scribe.recall(ear.unsent)
+            if ear.resampled is not None and self._resampler is not None and ear.source_rate == self.source_rate:
+                self._resampler.recall(ear.resampled.taken, ear.resampled.given, ear.resampled.recent)
+                self._time_ns -= round(self._resampler.delay_s * 1e9)
+        self._resumption = Resumption(ear.told_ns, ear.source_rate, within_s, fresh, told is not None)
+        return self._write(self.stream.recall(memory), self.stream.received)
+
+    def begin_fresh(self, why: str) -> None:
+        """The stream knows of nothing before it, though something was kept."""
+        self.began = f"{FRESH}: {why}"
+        log.info("stream %s: %s", self._scribe.stream, self.began)
+
+    def suspend(self) -> list[Message]:
+        """The last messages of a run that another goes on from: nothing ends, and what fills no frame waits for it."""
+        received = self.stream.received
+        messages = self._write(self.stream.step(), received) if isinstance(self.stream, Seat) else []
+        waiting = received - self.stream.position
+        messages += self._scribe.flush(self._time_ns - round(waiting / self._card.sample_rate * 1e9))
+        held_back_s = 0.0 if self._resampler is None else self._resampler.delay_s
+        self._kept = waiting + round(held_back_s * self._card.sample_rate)
+        return messages
+
     def close(self) -> list[Message]:
         """The last messages: what was active ends, posteriors that waited leave, a broken frame is declared."""
         messages = self._drain_resampler()
@@ -111,6 +179,11 @@ class Listener:
         messages += self._write(self.stream.close(), received)
         messages += self._scribe.flush(self._time_ns)
         return messages
+
+    @property
+    def has_heard(self) -> bool:
+        """Has any sample been taken, in this run or in one that it resumes?"""
+        return max(self._time_ns, self._captured_ns) > 0
 
     @property
     def heard_s(self) -> float:
@@ -122,8 +195,8 @@ class Listener:
         """How far frames are apart; infinity for tokens, which no clock brings."""
         return math.inf if self._card.kind == "token" else 1 / self._card.frame_rate
 
-    def status(self, uptime_s: float, real_time_factor: float, drops: int = 0) -> StatusMessage:
-        """A heartbeat; levels are those of the time since the last one."""
+    def status(self, uptime_s: float, real_time_factor: float, drops: int = 0, degraded: str = "") -> StatusMessage:
+        """A heartbeat; levels are those of the time since the last one, `degraded` is what ails the daemon."""
         level, is_heard = self.stream.take_level(), self.frames > self._told_frames and self._card.kind == "audio"
         self._told_frames = self.frames
         self._clipped_s += is_heard and level.is_clipped
@@ -142,7 +215,22 @@ class Listener:
             offset=round(level.offset, 5) if is_heard else None,
             clipped_s=self._clipped_s,
             flat_s=self._flat_s,
+            began=self.began,
+            kept=self._kept,
+            degraded=degraded,
         )
+
+    def _begin(self, resumption: Resumption, block: Block) -> tuple[list[Message], Block]:
+        """The first block of a stream that is known of: what there is to tell before it, and the block without that."""
+        self._resumption, self._is_away = None, not (len(block.samples) or block.ends)
+        self.began, reason = resumption.judge(block)
+        log.info("stream %s: %s", self._scribe.stream, self.began)
+        lost = round(block.lost * self._per_source_sample)
+        if self.began.startswith(FRESH):
+            messages = self._declare(lost, reason)
+        else:
+            messages = self._skip(lost, reason) if reason else []
+        return messages, msgspec.structs.replace(block, lost=0)
 
     def _turn_to(self, rate: float) -> None:
         """The source has another rate from here on: it is another device, or the same one set otherwise."""
@@ -197,6 +285,18 @@ class Listener:
         messages += self._write(self.stream.gap(lost, reason), received)
         if self._endpointer is not None:
             self._endpointer.forget()
+        if self.relief is not None:
+            self.relief.begin()
+        self._ready()
+        return messages
+
+    def _skip(self, lost: int, reason: str) -> list[Message]:
+        """Declare what was lost and go on with the state from before it; only behind a restart."""
+        messages = self._drain_resampler()
+        received = self.stream.received
+        messages += self._write(self.stream.skip(lost, reason), received)
+        if self._endpointer is not None:
+            self._endpointer.skip()
         if self.relief is not None:
             self.relief.begin()
         self._ready()

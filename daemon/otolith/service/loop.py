@@ -7,10 +7,12 @@ and engines belong to the loop's thread; whoever brings blocks has only a shelf 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from itertools import islice
 from threading import Event, Thread
 from typing import Any, TypeVar
 
@@ -18,9 +20,12 @@ from otolith.errors import OtolithError
 from otolith.inference.engine import Seat
 from otolith.inference.stream import Stream
 from otolith.service.accounts import Accounts
+from otolith.service.ailments import Ailments
+from otolith.service.checkpoint import Checkpoint, collect
 from otolith.service.company import Company
 from otolith.service.heartbeats import Heartbeats
 from otolith.service.inbox import Inbox, Shelf, Taken
+from otolith.service.keeper import Keeper
 from otolith.service.listener import Listener
 from otolith.service.relief import Relief, Silent
 from otolith.service.report import Report
@@ -31,6 +36,7 @@ from otolith.sources.source import Block, Source
 from otolith.wire.messages import Message, StatusMessage
 
 HELD_S = 2.0
+MANY = 20  # streams: the statuses of more at once would make frames late
 THREADS_END_S = 0.3  # a reader that hangs (a frozen device) is left behind
 
 Work = Callable[[Event], None]
@@ -43,10 +49,15 @@ log = logging.getLogger(__name__)
 class Loop:
     """Steps listeners until every stream and every thread beside it has ended, one has failed, or `stop` is called."""
 
-    def __init__(self, company: Company, sinks: list[Sink]) -> None:
-        self._company, self._sinks = company, sinks
+    def __init__(
+        self, company: Company, sinks: list[Sink], keeper: Keeper | None = None, ailments: Ailments | None = None
+    ) -> None:
+        self._company, self._sinks, self._keeper = company, sinks, keeper
+        self.ailments = ailments or Ailments()
+        self._told_ailments = ""
         self._stop = Event()
         self._inbox = Inbox()
+        self.ailments.wake = self._inbox.wake
         self._newcomers: deque[tuple[Shelf, MakeListener]] = deque()
         self._listeners: dict[Shelf, Listener] = {}
         self._seats: dict[Seat | Stream, Listener | Silent] = {}
@@ -58,7 +69,7 @@ class Loop:
         self.report: Report | None = None  # what the daemon says of itself, if it is to
         self.warden = Warden()
         self._heartbeats: Heartbeats[Shelf] = Heartbeats()
-        self.accounts = Accounts()  # as of the last whole second, for any thread to read
+        self._accounts = Accounts()
         self._reliefs: dict[Relief, Listener] = {}
         self._asked: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._told: dict[Shelf, StatusMessage] = {}
@@ -120,6 +131,11 @@ class Loop:
         """The last heartbeat of every stream that is there. From any thread."""
         return list(self._told.values())
 
+    @property
+    def accounts(self) -> Accounts:
+        """What all streams came to, as of the last whole second. To be read from any thread."""
+        return self._accounts
+
     def ask(self, work: Callable[[], T], timeout_s: float = 10.0) -> T:
         """What `work` returns or raises, done in the loop's thread between two wake-ups. From any other thread."""
         done: Future[T] = Future()
@@ -146,14 +162,14 @@ class Loop:
 
     def run(self) -> None:
         """Raises what ended a thread's work, once everything before it is published."""
-        self.accounts.begin(time.monotonic())
+        self._accounts.begin(time.monotonic())
         self._admit()
         self._is_running = True
         for thread in self._threads:
             thread.start()
         while (self._working or self._listeners) and not self._stop.is_set() and self._failure is None:
             now_s = time.monotonic()
-            until_s = min(self._company.due_s, self._heartbeats.next_s, self.accounts.next_s)
+            until_s = min(self._company.due_s, self._heartbeats.next_s, self._accounts.next_s, self._checkpoint_s)
             self._serve(self._inbox.take(max(0.0, until_s - now_s), self._company.enough))
             self._beat(time.monotonic())
         self._finish()
@@ -161,7 +177,7 @@ class Loop:
     def _start(self, what: str, work: Work) -> Thread:
         self._working += 1
         stop = Event()
-        thread = Thread(target=self._attend, args=(what, work, stop), name=what.replace("'", ""), daemon=True)
+        thread = Thread(target=self._attend, args=(what, work, stop), daemon=True)
         self._threads.append(thread)
         self._stops[thread] = stop
         if self._is_running:
@@ -199,13 +215,15 @@ class Loop:
             for relief in [relief for relief in self._reliefs if relief.is_ready]:
                 self._hand_over(relief)
         for shelf in taken.ended:
+            if self._keeper is not None and self._stop.is_set():
+                continue  # it is we who end: its state is kept
             self._end(shelf)
-            log.info("stream %s: the input ended", shelf.name, extra={"stream": shelf.name, "event": "ended"})
+            log.info("stream %s: the input ended", shelf.name)
         for what, error in taken.finished:
             self._conclude(what, error)
         if not self.warden.is_ready:
             self.warden.greet(self._own(), len(self._listeners))
-        self.accounts.busy_s += time.monotonic() - started_s
+        self._accounts.busy_s += time.monotonic() - started_s
 
     def _admit(self) -> None:
         """Those who have come since the last wake-up get their listeners."""
@@ -228,8 +246,7 @@ class Loop:
         relief.turn()
         del self._seats[relief.old]
         self._seats[relief.seat] = listener
-        extra = {"stream": shelf.name, "model": relief.seat.model.identity, "event": "taken over"}
-        log.info("stream %s: model %s has taken over", shelf.name, extra["model"], extra=extra)
+        log.info("model %s has taken over", relief.seat.model.identity)
 
     def _drop_relief(self, listener: Listener) -> None:
         if (relief := listener.relief) is not None:
@@ -246,7 +263,7 @@ class Loop:
         del self._seats[listener.stream]
         self._heartbeats.remove(shelf)
         self._publish(listener.close())
-        self.accounts.end(shelf, listener)
+        self._accounts.end(shelf, listener)
         self._publish([self._status(shelf, listener)])
         self._told.pop(shelf, None)
 
@@ -257,25 +274,46 @@ class Loop:
         elif error is not None:
             raise error
 
+    @property
+    def _checkpoint_s(self) -> float:
+        """When the streams' state is to be kept; infinity where it is not."""
+        return math.inf if self._keeper is None else self._keeper.due_s
+
     def _beat(self, now_s: float) -> None:
         """Publish what status is due; once a second, the warden looks how things are."""
+        if self._keeper is not None and self._keeper.wants(now_s):
+            self._keeper.take(self._checkpoint())
         for shelf in self._heartbeats.take(now_s):
             self._publish([self._status(shelf, self._listeners[shelf])])
-        if now_s >= self.accounts.next_s:
+        if self.ailments.text != self._told_ailments:
+            self._tell_ailments()
+        if now_s >= self._accounts.next_s:
             streams = len(self._listeners)
-            self.accounts.close_second(now_s, self._listeners)
+            self._accounts.close_second(now_s, self._listeners)
             if self.report is not None:
-                self._publish([self.report.write(self.accounts, streams, now_s - self.accounts.started_s)])
-            self.warden.look(now_s, self.accounts.frames, self._own(), self._told.values())
+                uptime_s = now_s - self._accounts.started_s
+                self._publish([self.report.write(self._accounts, streams, uptime_s, self.ailments.text)])
+            self.warden.look(now_s, self._accounts.frames, self._own(), self._told.values())
 
     def _own(self) -> list[Listener]:
         """Those whose sources the daemon opens itself."""
         return [self._listeners[shelf] for shelf in self._readers if shelf in self._listeners]
 
+    def _checkpoint(self) -> Checkpoint:
+        return collect((shelf.name, listener) for shelf, listener in self._listeners.items())
+
+    def _tell_ailments(self) -> None:
+        """What ails the daemon is told at once; where streams are many, by some of them, and soon by the others."""
+        self._told_ailments = self.ailments.text
+        for shelf, listener in islice(self._listeners.items(), MANY):
+            self._publish([self._status(shelf, listener)])
+
     def _status(self, shelf: Shelf, listener: Listener) -> Message:
-        accounts = self.accounts
+        accounts = self._accounts
         factor = accounts.real_time_factor(self._listeners.values())
-        told = self._told[shelf] = listener.status(time.monotonic() - accounts.started_s, factor, shelf.drops)
+        told = self._told[shelf] = listener.status(
+            time.monotonic() - accounts.started_s, factor, shelf.drops, self.ailments.text
+        )
         return told
 
     def _finish(self) -> None:
@@ -286,10 +324,22 @@ class Loop:
         for thread in self._threads:
             thread.join(max(0.0, deadline_s - time.monotonic()))
         self._serve(self._inbox.take(0.0))
+        if self._keeper is not None:
+            self._suspend(self._keeper)
         for shelf in list(self._listeners):
             self._end(shelf)
         if self._failure is not None:
             raise self._failure
+
+    def _suspend(self, keeper: Keeper) -> None:
+        """Those who still listen are put away for the next run: nothing of theirs ends."""
+        for listener in self._listeners.values():
+            self._drop_relief(listener)
+            self._publish(listener.suspend())
+        keeper.close(self._checkpoint())
+        for shelf, listener in self._listeners.items():
+            self._publish([self._status(shelf, listener)])
+        self._listeners.clear()
 
     def _publish(self, messages: Iterable[Message]) -> None:
         for message in messages:

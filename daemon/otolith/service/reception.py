@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,20 +17,26 @@ from otolith.inference.card import Card, Trigger
 from otolith.inference.model import Model
 from otolith.service.company import Company
 from otolith.service.inbox import Shelf
-from otolith.service.listener import Listener, check_rate
+from otolith.service.keeper import Keeper
+from otolith.service.listener import FROM_ITS_START, Listener, check_rate
 from otolith.service.loop import Loop
 from otolith.service.opening import at_route, at_stream, open_models, open_stream
 from otolith.service.relief import Relief
+from otolith.service.resumption import Kept, misfit
 from otolith.settings import Listening, Settings, StreamSettings, route_for, triggers_for
 from otolith.sources.resumed import resumed
+from otolith.sources.roster import DIED, RESTARTED
 from otolith.sources.source import Source
-from otolith.wire.line import Ledger, Line
+from otolith.wire.line import Ledger, Line, Standing
 from otolith.wire.scribe import Scribe
 
 if TYPE_CHECKING:
     from otolith.sources.roster import Opened
 
+ABSENCE_TOLD_S = 60.0  # a daemon that was away for longer was not running, and what passed is no loss of its
 NAMES_KEPT = 10_000  # of streams from the network that went: one that comes back goes on with its numbers
+
+ToldOf = Callable[[Kept], tuple[str, int | None]]
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +77,16 @@ class Reception:
     A worker has a `line`, with word of how far streams had come before it, and keeps a `ledger` of how far they come.
     """
 
-    def __init__(self, settings: Settings, where: str, boot: str, line: Line | None, ledger: Ledger | None) -> None:
-        self._where, self._boot, self._line, self._ledger = where, boot, line, ledger
+    def __init__(
+        self,
+        settings: Settings,
+        where: str,
+        boot: str,
+        line: Line | None,
+        ledger: Ledger | None,
+        keeper: Keeper | None = None,
+    ) -> None:
+        self._where, self._boot, self._line, self._ledger, self._keeper = where, boot, line, ledger, keeper
         self.company = Company(settings.engine)
         self._shelves: dict[str, Shelf] = {}  # of the settings' own streams
         self._manners: dict[str, Manner] = {}  # of every stream that is or was listened to
@@ -106,7 +120,9 @@ class Reception:
         if self._ledger is not None:
             card, is_quiet = manner.model.card, manner.is_quiet
             self._ledger.open(opened.stream, opened.boot, opened.seq, card, opened.rate, is_quiet=is_quiet)
-        return self._make_listener(opened.stream, manner, opened.rate)
+        listener = self._make_listener(opened.stream, manner, opened.rate, Standing(opened.boot, opened.seq))
+        self._resume(listener, opened.stream, manner, opened.rate, partial(self._told_of, opened))
+        return listener
 
     def prepare(self, settings: Settings) -> Plan:
         """All that a change to `settings` needs. From any thread; changes nothing. Raises `OtolithError`."""
@@ -172,19 +188,35 @@ class Reception:
         check_rate(card, source.rate, stream.resample, at)
         if source.rate != card.sample_rate and card.kind == "audio":
             log.info('stream "%s": resampling %g Hz to %g Hz', stream.name, source.rate, card.sample_rate)
-        if self._line is not None and is_first:
-            source = resumed(source, self._line.told_ns.get(stream.name, 0))
+        if is_first:
+            source = resumed(source, *self._told_until(stream.name))
         return source
+
+    def _told_until(self, name: str) -> tuple[int, str]:
+        """Until when an earlier life told of a stream of the settings (0: there was none), and how it ended."""
+        if self._line is not None and (told_ns := self._line.told_ns.get(name, 0)):
+            return told_ns, DIED
+        kept = None if self._keeper is None else self._keeper.peek(name)
+        if kept is None or abs(time.time_ns() - kept.ear.told_ns) > ABSENCE_TOLD_S * 1e9:
+            return 0, ""
+        return kept.ear.told_ns, RESTARTED
 
     def _listen(self, loop: Loop, stream: StreamSettings, plan: Plan) -> None:
         source, manner = plan.sources[stream.name], plan.streams[stream.name]
-        make = partial(self._make_listener, stream.name, manner, source.rate)
+        is_recording = stream.source.startswith("recording:")
+
+        def make() -> Listener:
+            listener = self._make_listener(stream.name, manner, source.rate, FROM_ITS_START)
+            told = partial(self._told_since, stream.name, is_recording)
+            self._resume(listener, stream.name, manner, source.rate, told)
+            return listener
+
         if self._ledger is not None:
             self._ledger.open(stream.name, "", 0, manner.model.card, source.rate, is_quiet=manner.is_quiet)
         self._manners[stream.name] = manner
         self._shelves[stream.name] = loop.listen(stream.name, source, make)
 
-    def _make_listener(self, name: str, manner: Manner, rate: float) -> Listener:
+    def _make_listener(self, name: str, manner: Manner, rate: float, origin: Standing) -> Listener:
         """A listener whose messages go on with the numbers of the stream of that name before it, if there was one."""
         scribe = self._scribe(name, manner)
         if (before := self._scribes.pop(name, None)) is not None:
@@ -192,7 +224,37 @@ class Reception:
         self._manners[name], self._scribes[name] = manner, scribe
         while len(self._scribes) > NAMES_KEPT + len(self._shelves):
             self._forget(next(name for name in self._scribes if name not in self._shelves))
-        return Listener(self.company.join(manner.model, manner.triggers), rate, scribe)
+        return Listener(self.company.join(manner.model, manner.triggers), rate, scribe, origin)
+
+    def _resume(self, listener: Listener, name: str, manner: Manner, rate: float, told: ToldOf) -> None:
+        """Have a stream go on where an earlier run knew it, if its model is the same; `told` says how else it is."""
+        kept = None if self._keeper is None else self._keeper.ask(name)
+        if kept is None or self._keeper is None:
+            return
+        if kept.model != manner.model.digest:
+            listener.begin_fresh("its state is of another model")
+        elif fault := misfit(kept.memory, listener.stream):
+            listener.begin_fresh(f"its state does not fit the model ({fault})")
+        else:
+            fresh, further = told(kept)
+            if not fresh and kept.ear.source_rate != rate:
+                fresh = "the source has another rate"
+            listener.resume(kept, self._keeper.within_s, fresh=fresh, told=further)
+
+    def _told_of(self, opened: Opened, kept: Kept) -> tuple[str, int | None]:
+        """Why a stream from the network cannot go on; how many samples behind `kept` a dead worker has told of."""
+        if kept.ear.boot != opened.boot:
+            return "its producer began anew", None
+        if self._line is None:
+            return "" if kept.ear.seq == opened.seq else "its producer began again", None
+        return "", opened.seq - kept.ear.seq
+
+    def _told_since(self, name: str, is_recording: bool, kept: Kept) -> tuple[str, int | None]:
+        """As `_told_of`, of a stream that the daemon opens itself."""
+        if is_recording:
+            return "a recording is heard from its start", None
+        told_ns = 0 if self._line is None else self._line.told_ns.get(name, 0)
+        return "", round((told_ns - kept.ear.told_ns) / 1e9 * kept.ear.source_rate) if told_ns else None
 
     def _forget(self, name: str) -> None:
         del self._scribes[name], self._manners[name]

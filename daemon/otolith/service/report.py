@@ -18,8 +18,8 @@ class Report:
         self._boot, self._faults, self._seq = boot, faults, 0
         self._stream = STREAM if worker is None else f"{STREAM}.{worker + 1}"
 
-    def write(self, accounts: Accounts, streams: int, uptime_s: float) -> StatusMessage:
-        """The sums of a second that has just been closed."""
+    def write(self, accounts: Accounts, streams: int, uptime_s: float, degraded: str = "") -> StatusMessage:
+        """The sums of a second that has just been closed; `degraded` is what ails the daemon."""
         seq, self._seq = self._seq, self._seq + 1
         return StatusMessage(
             boot=self._boot,
@@ -35,6 +35,7 @@ class Report:
             real_time_factor=round(accounts.real_time_factor([]), 6),
             uptime_s=round(uptime_s, 3),
             level_dbfs=None,
+            degraded=degraded,
             streams=streams,
             refused=dict(self._faults),
         )

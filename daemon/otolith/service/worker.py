@@ -6,6 +6,7 @@ Only `otolith run` starts it, and it dies with that, whatever ends it.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -15,7 +16,6 @@ from types import FrameType
 import msgspec
 
 from otolith.errors import OtolithError
-from otolith.service.logs import start_logging
 from otolith.settings import Settings
 from otolith.wire.line import Line
 
@@ -88,7 +88,7 @@ def main() -> None:
     if "--check" in options:
         check(order)
         return
-    start_logging(order.line.worker + 1)
+    logging.basicConfig(level=logging.INFO, format=f"otolith: worker {order.line.worker + 1}: %(message)s")
     try:
         work(order, Path(path))
     except OtolithError as error:

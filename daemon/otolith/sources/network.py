@@ -17,7 +17,7 @@ import zmq
 from otolith.settings import IngestSettings
 from otolith.sources.doors import Door, check_door, open_door
 from otolith.sources.relay import RelayDoor
-from otolith.sources.roster import Admit, Arrival, Opened, Roster
+from otolith.sources.roster import Admit, Arrival, Opened, Remembered, Roster, nothing_kept
 from otolith.wire.block import MAX_NAME_BYTES, PASSING, Answer, RefusedError
 from otolith.wire.guard import Guard
 from otolith.wire.line import Line
@@ -36,7 +36,8 @@ class Ingest:
     `admit` says why a stream that would open cannot be served, or nothing; its producer is told. `faults` counts, by
     reason: what was refused (`otolith.wire.block.REASONS`), capture times that could not be true (`clock`), blocks lost
     to a limit on bytes (`behind`) and datagrams lost in the kernel (`kernel`). With a `line` this is a worker's: what
-    comes to the endpoints, which the daemon has bound, is taken from there. A `guard` knows who may connect.
+    comes to the endpoints, which the daemon has bound, is taken from there. A `guard` knows who may
+    connect, `kept` how far an earlier run had come with a stream.
     """
 
     def __init__(
@@ -45,11 +46,12 @@ class Ingest:
         admit: Admit = _admit_all,
         line: Line | None = None,
         guard: Guard | None = None,
+        kept: Remembered = nothing_kept,
     ) -> None:
         if line is None:
             for endpoint in settings.bind:
                 check_door(endpoint, settings.allow, is_guarded=guard is not None)
-        self._roster: Roster[tuple[Door, bytes]] = Roster(settings, admit)
+        self._roster: Roster[tuple[Door, bytes]] = Roster(settings, admit, kept)
         self.faults: Counter[str] = self._roster.faults
         self._told: set[tuple[bytes, bytes, str]] = set()
         self._told_s = 0.0

@@ -1,4 +1,4 @@
-"""A source that a dead worker was listening to goes on: what passed in between is declared as lost."""
+"""A source that an earlier life was listening to goes on: what passed in between is declared as lost."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Resumed:
 
     source: Source
     told_ns: int
+    reason: str
 
     @property
     def rate(self) -> float:
@@ -35,10 +36,10 @@ class Resumed:
                 continue
             passed_s = (block.time_ns - told_ns) / 1e9
             lost = max(0, round(passed_s * self.rate) - len(block.samples))
-            yield replace(block, lost=block.lost + lost, reason=DIED)
+            yield replace(block, lost=block.lost + lost, reason=self.reason)
             told_ns = 0
 
 
-def resumed(source: Source, told_ns: int) -> Source:
-    """`source`, of which a dead worker had told until `told_ns`; a recording is heard from its start again."""
-    return Resumed(source, told_ns) if told_ns and source.live else source
+def resumed(source: Source, told_ns: int, reason: str = DIED) -> Source:
+    """`source`, of which was told until `told_ns` (0: never); a recording is heard from its start again."""
+    return Resumed(source, told_ns, reason) if told_ns and source.live else source

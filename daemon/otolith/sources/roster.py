@@ -24,6 +24,7 @@ BEGAN_AGAIN = "the producer began again"
 TAKEN_OVER = "another producer took the name over"
 LOST = "lost on the way"
 DIED = "the worker died"
+RESTARTED = "the daemon was restarted"
 
 TAKEOVER_S = 1.0  # a name is another producer's to take when nothing came of it for so long
 BACK_S = 2.0  # a block that lies further back is no late one: its producer began again from 0
@@ -66,6 +67,12 @@ class Ended:
 Arrival = Opened | Received | Ended
 Origin = TypeVar("Origin")  # where a block came from: for whoever answers, nothing to us
 Admit = Callable[[Opened], str]  # why a stream cannot be served, or nothing
+Remembered = Callable[[str], Standing | None]  # how far an earlier run of the daemon had come with a stream
+
+
+def nothing_kept(_stream: str) -> Standing | None:
+    """Of a daemon that keeps no state."""
+    return None
 
 
 @dataclass(slots=True)
@@ -95,8 +102,8 @@ class _Entry(Generic[Origin]):
 class Roster(Generic[Origin]):
     """Takes blocks, gives arrivals. `faults` counts what was refused or mended, by reason."""
 
-    def __init__(self, limits: IngestSettings, admit: Admit) -> None:
-        self._limits, self._admit = limits, admit
+    def __init__(self, limits: IngestSettings, admit: Admit, kept: Remembered = nothing_kept) -> None:
+        self._limits, self._admit, self._kept = limits, admit, kept
         self._ahead_s = max(AHEAD_S, limits.silence_s)
         self._streams: OrderedDict[str, _Entry[Origin]] = OrderedDict()  # the longest silent first
         self._arrivals: list[Arrival] = []
@@ -120,8 +127,8 @@ class Roster(Generic[Origin]):
         """Take one block of a stream; whether it opened it. Raises `RefusedError`, and nothing is changed.
 
         `now_s` is monotonic, `now_ns` UTC; `seq` counts modulo `wrap`, where there is one. `standing` is how far the
-        stream had come in a worker that died: a stream that goes on from there is no new one, and what lies between is
-        missing.
+        stream had come in a worker that died; of a daemon before this one, `kept` knows it. A stream that goes on from
+        there is no new one, and what lies between is missing.
         """
         entry = self._streams.get(stream)
         if entry is not None and header.seq == entry.expected and entry.is_of(header) and not header.end:
@@ -131,9 +138,11 @@ class Roster(Generic[Origin]):
         lost = 0 if entry is None or anew else self._missing(entry, header, wrap)
         is_new, reason = entry is None or bool(anew), LOST
         if entry is None or anew:
+            died = standing is not None
+            standing = standing or (self._kept(stream) if entry is None else None)
             is_back = self._goes_on(standing, header, wrap)
             entry = self._open(stream, header, origin, now_s, anew, standing.seq if standing and is_back else None)
-            lost, reason = _step(entry, header, wrap), DIED
+            lost, reason = _step(entry, header, wrap), DIED if died else RESTARTED
         entry.origin, entry.heard_s = origin, now_s
         entry.expected += lost + len(samples)
         self._streams.move_to_end(stream)

@@ -37,7 +37,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DaemonStatus(msgspec.Struct, frozen=True):
     """How a daemon is. Counts are of all streams since it started; `streams` are their last heartbeats.
 
-    `refused` counts by reason what the network brought and was not taken.
+    `refused` counts by reason what the network brought and was not taken; `degraded` says what it cannot do beside
+    predicting: a disk that is full, and the like.
     """
 
     version: str
@@ -51,6 +52,7 @@ class DaemonStatus(msgspec.Struct, frozen=True):
     drops: int
     refused: dict[str, int]
     streams: list[StatusMessage]
+    degraded: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -54,10 +54,7 @@ class Guard:
                     return True
             except SettingsError as error:
                 log.warning("%s", error)
-        extra = {"event": "turned away"}
-        log.warning(
-            "a client with the key %s was turned away: it is not in %s", key.decode(), self._allowed, extra=extra
-        )
+        log.warning("a client with the key %s was turned away: it is not in %s", key.decode(), self._allowed)
         return False
 
 

@@ -20,6 +20,7 @@ TOPIC_ROOT = "otolith/1/"
 Kind = Literal["posteriors", "forecast", "detection", "anomaly", "gap", "status"]
 KINDS: tuple[Kind, ...] = ("posteriors", "forecast", "detection", "anomaly", "gap", "status")
 LISTENING = "listening"  # a stream's state while samples come
+FRESH = "fresh"  # how a stream began that knows of nothing before
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -111,6 +112,8 @@ class StatusMessage(Message, frozen=True, kw_only=True, tag="status"):
     together. `state` is `listening`, or why nothing is heard. `level_dbfs` is the loudest sample of the last second and
     `offset` their mean in parts of full scale (None where nothing came, or for rows); `clipped_s` counts seconds in
     which full scale was touched, `flat_s` those since one last held more than one value: a microphone muted, or broken.
+    `began` is `fresh` or `resumed` (from the state of an earlier run), and why; `kept` counts samples that wait for the
+    next run, in the last words of a stopped daemon. `degraded` says what the daemon cannot do beside predicting.
 
     Stream `@ingest` is the daemon itself, where streams come from the network: `streams` are there now, `refused`
     counts by reason what was not taken since it started; the others have neither field.
@@ -127,6 +130,9 @@ class StatusMessage(Message, frozen=True, kw_only=True, tag="status"):
     offset: float | None = None
     clipped_s: int = 0
     flat_s: int = 0
+    began: str = FRESH
+    kept: int = 0
+    degraded: str = ""
     streams: int | msgspec.UnsetType = msgspec.UNSET
     refused: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 

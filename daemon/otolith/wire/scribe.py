@@ -5,7 +5,6 @@ Inside, time is counted in samples; this is where it becomes UTC.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -26,6 +25,16 @@ from otolith.wire.messages import (
 )
 
 
+class Unsent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a scribe holds: values and scores of `frames` frames up to `until`, and the next of each of `KINDS`."""
+
+    values: list[bytes]
+    scores: list[bytes]
+    frames: int
+    until: int
+    seq: list[int]
+
+
 class Scribe:
     """Writes one stream's messages.
 
@@ -42,7 +51,7 @@ class Scribe:
         posteriors_per_s: float = float("inf"),
         now_ns: Callable[[], int] | None = None,
     ) -> None:
-        self._boot, self._stream, self._model = boot, stream, model.identity
+        self._boot, self.stream, self._model = boot, stream, model.identity
         self._now_ns = now_ns
         self._labels = model.card.labels
         self._forecasts = model.card.output == "forecast"
@@ -54,11 +63,23 @@ class Scribe:
         self._held: list[bytes] = []
         self._held_scores: list[bytes] = []
         self._held_frames = self._held_until = 0
-        self._seq: dict[Kind, Iterator[int]] = {kind: itertools.count() for kind in KINDS}
+        self._seq: dict[Kind, int] = dict.fromkeys(KINDS, 0)  # of the next message
 
     def follow(self, other: Scribe) -> None:
         """Go on with the numbers of `other`, which writes no more."""
         self._seq = other._seq
+
+    def remember(self) -> Unsent:
+        """What waits for company, and the numbers of the messages that come next."""
+        seq = [*self._seq.values()]
+        return Unsent([*self._held], [*self._held_scores], self._held_frames, self._held_until, seq)
+
+    def recall(self, unsent: Unsent, *, with_numbers: bool = False) -> None:
+        """Go on with what waited in another run; its numbers too where it is the same run that is told again."""
+        self._held, self._held_scores = [*unsent.values], [*unsent.scores]
+        self._held_frames, self._held_until = unsent.frames, unsent.until
+        if with_numbers:
+            self._seq = dict(zip(KINDS, unsent.seq, strict=False))
 
     def write(self, events: Iterable[Event], received: int, time_ns: int) -> Iterator[Message]:
         """Messages of `events`, given that sample `received` since the fresh start was captured at `time_ns`."""
@@ -127,10 +148,12 @@ class Scribe:
         return {"onset_ns": onset_ns, "latency_ms": round((told_ns - onset_ns) / 1e6, 3)}
 
     def _head(self, kind: Kind, position: int, time_ns: int) -> dict[str, Any]:
+        seq = self._seq[kind]
+        self._seq[kind] = seq + 1
         return {
             "boot": self._boot,
-            "seq": next(self._seq[kind]),
-            "stream": self._stream,
+            "seq": seq,
+            "stream": self.stream,
             "model": self._model,
             "time_ns": time_ns,
             "position": position,
