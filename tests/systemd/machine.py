@@ -25,7 +25,7 @@ LAUNCHER = """#!/opt/otolith/bin/python
 from otolith.cli.main import main
 main()
 """
-NSPAWN = ["--quiet", "--private-network", "--machine=otolith-machine", "--register=no", "--keep-unit"]
+NSPAWN = ["--quiet", "--private-network", "--register=no", "--keep-unit"]
 NSPAWN += ["--link-journal=no", "--console=pipe"]
 KERNEL = ["systemd.unit=small.target", "systemd.journald.forward_to_console=0"]
 BOOT_S = 30.0
@@ -129,7 +129,15 @@ class Machine:
         if self._brings_python:
             binds.append(f"--bind-ro={sys.base_prefix}:/opt/python")
         self._nspawn = subprocess.Popen(
-            ["systemd-nspawn", f"--directory={self.root}", "--boot", *NSPAWN, *binds, *KERNEL],
+            [
+                "systemd-nspawn",
+                f"--directory={self.root}",
+                f"--machine={self._folder.name}",
+                "--boot",
+                *NSPAWN,
+                *binds,
+                *KERNEL,
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

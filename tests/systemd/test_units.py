@@ -68,6 +68,16 @@ def test_it_is_started_when_frames_flow_and_answers_in_its_own_folder(running: M
     assert running.run("stat", "--format=%a", "/run/otolith").stdout.strip() == "750"
 
 
+def test_its_log_has_fields(running: Machine) -> None:
+    running.write("/etc/otolith/otolith.toml", SETTINGS.format(port=7311).replace("kitchen", "hall"))
+    running.systemctl("reload", UNIT)
+    running.wait_for(UNIT, lambda _: "input ended" in running.journal(UNIT))
+    told = running.run("journalctl", "--output=verbose", "STREAM=kitchen", "EVENT=ended").stdout
+    assert "MESSAGE=stream kitchen: the input ended" in told
+    assert "PRIORITY=6" in told
+    assert f"_SYSTEMD_UNIT={UNIT}" in told
+
+
 def test_one_that_was_killed_comes_back(running: Machine) -> None:
     before = running.show(UNIT)
     running.systemctl("kill", "--signal=KILL", UNIT)
@@ -119,6 +129,8 @@ def test_the_fifth_crash_in_a_minute_is_the_last_and_its_reason_is_told(running:
     assert shown["NRestarts"] == "5"
     assert "Start request repeated too quickly" in running.journal(UNIT)
     assert 'stream "kitchen": /etc/otolith/none.wav' in shown["StatusText"]
+    errors = running.run("journalctl", "--output=cat", "--priority=err", f"--unit={UNIT}").stdout
+    assert 'otolith: /etc/otolith/otolith.toml: stream "kitchen"' in errors
 
 
 def test_an_instance_has_settings_and_folders_of_its_own(running: Machine) -> None:

@@ -68,8 +68,15 @@ def main() -> None:
     try:
         otolith(prog_name="otolith")
     except OtolithError as error:
-        click.echo(f"otolith: {error}", err=True)
+        click.echo(f"{_mark()}otolith: {error}", err=True)
         sys.exit(error.exit_code)
+
+
+def _mark() -> str:
+    """Systemd's sign of an error, where a line goes to its journal."""
+    from otolith.service.logs import is_journal
+
+    return "<3>" if is_journal(sys.stderr.fileno()) else ""
 
 
 def _load(target: str) -> click.Command:

@@ -47,10 +47,11 @@ def run(config: Path | None, model: str | None, source: str | None, publish: str
     if (config is None) != bool(model and source) or (config and (model or source or name)):
         raise click.UsageError("give either CONFIG, or both --model and --source")
 
+    from otolith.service.logs import start_logging
     from otolith.service.systemd import last_words
     from otolith.settings import read_settings, settings_for
 
-    logging.basicConfig(level=logging.INFO, format="otolith: %(message)s")
+    start_logging()
     with last_words():
         if config is not None:
             read = partial(read_settings, config, publish)
@@ -84,7 +85,9 @@ def _reload_on_hangup(daemon: Daemon | Workers, read: Callable[[], Settings]) ->
         try:
             daemon.reload()
         except OtolithError as error:
-            logging.getLogger("otolith").error("%s; nothing has changed", error)  # noqa: TRY400 - it is no bug
+            logging.getLogger("otolith").error(  # noqa: TRY400 - it is no bug
+                "%s; nothing has changed", error, extra={"event": "reload refused", "reason": str(error)}
+            )
 
     def hear(_signal: int, _frame: FrameType | None) -> None:
         Thread(target=reload, name="reload", daemon=True).start()  # the loop's thread has to go on

@@ -20,6 +20,7 @@ WAIT_S = 0.2
 MANY = 8  # streams: with more, blocks trickle in, and each wake-up costs as much as several of them
 GATHER_S = 0.004
 TOLD_EVERY_S = 10.0  # what was refused; the first time at once
+REFUSED = {"event": "refused"}
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +61,13 @@ class Arrivals:
 
     def _come_or_go(self, arrival: Opened | Ended) -> None:
         if isinstance(arrival, Opened):
-            log.info("stream %s: opened, %s at %g Hz", arrival.stream, arrival.kind, arrival.rate)
+            extra = {"stream": arrival.stream, "event": "opened"}
+            log.info("stream %s: opened, %s at %g Hz", arrival.stream, arrival.kind, arrival.rate, extra=extra)
             make = partial(self._make, arrival)
             self._shelves[arrival.stream] = self._loop.add(arrival.stream, make, arrival.rate, live=True)
         else:
-            log.info("stream %s: %s", arrival.stream, arrival.reason)
+            extra = {"stream": arrival.stream, "event": "ended", "reason": arrival.reason}
+            log.info("stream %s: %s", arrival.stream, arrival.reason, extra=extra)
             self._loop.remove(self._shelves.pop(arrival.stream))
 
     def _tell_faults(self, now_s: float) -> None:
@@ -72,5 +75,7 @@ class Arrivals:
         if self._ingest.faults == self._faults_told or now_s - self._told_s < TOLD_EVERY_S:
             return
         new = self._ingest.faults - self._faults_told
-        log.warning("ingest: %s", ", ".join(f"{count} {reason}" for reason, count in sorted(new.items())))
+        log.warning(
+            "ingest: %s", ", ".join(f"{count} {reason}" for reason, count in sorted(new.items())), extra=REFUSED
+        )
         self._faults_told, self._told_s = Counter(self._ingest.faults), now_s

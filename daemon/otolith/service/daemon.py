@@ -85,7 +85,7 @@ class Daemon:
                 raise UsageError("nothing is prepared that could change; ask for a reload")
             changes = self.loop.ask(lambda: self.reception.change(plan, self.loop))
         for change in changes:
-            log.info("%s", change)
+            log.info("%s", change, extra={"event": "changed"})
         return changes
 
     def forget(self) -> None:

@@ -69,7 +69,7 @@ class Loop:
         self.report: Report | None = None  # what the daemon says of itself, if it is to
         self.warden = Warden()
         self._heartbeats: Heartbeats[Shelf] = Heartbeats()
-        self._accounts = Accounts()
+        self.accounts = Accounts()  # as of the last whole second, for any thread to read
         self._reliefs: dict[Relief, Listener] = {}
         self._asked: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._told: dict[Shelf, StatusMessage] = {}
@@ -131,11 +131,6 @@ class Loop:
         """The last heartbeat of every stream that is there. From any thread."""
         return list(self._told.values())
 
-    @property
-    def accounts(self) -> Accounts:
-        """What all streams came to, as of the last whole second. To be read from any thread."""
-        return self._accounts
-
     def ask(self, work: Callable[[], T], timeout_s: float = 10.0) -> T:
         """What `work` returns or raises, done in the loop's thread between two wake-ups. From any other thread."""
         done: Future[T] = Future()
@@ -162,14 +157,14 @@ class Loop:
 
     def run(self) -> None:
         """Raises what ended a thread's work, once everything before it is published."""
-        self._accounts.begin(time.monotonic())
+        self.accounts.begin(time.monotonic())
         self._admit()
         self._is_running = True
         for thread in self._threads:
             thread.start()
         while (self._working or self._listeners) and not self._stop.is_set() and self._failure is None:
             now_s = time.monotonic()
-            until_s = min(self._company.due_s, self._heartbeats.next_s, self._accounts.next_s, self._checkpoint_s)
+            until_s = min(self._company.due_s, self._heartbeats.next_s, self.accounts.next_s, self._checkpoint_s)
             self._serve(self._inbox.take(max(0.0, until_s - now_s), self._company.enough))
             self._beat(time.monotonic())
         self._finish()
@@ -177,7 +172,7 @@ class Loop:
     def _start(self, what: str, work: Work) -> Thread:
         self._working += 1
         stop = Event()
-        thread = Thread(target=self._attend, args=(what, work, stop), daemon=True)
+        thread = Thread(target=self._attend, args=(what, work, stop), name=what.replace("'", ""), daemon=True)
         self._threads.append(thread)
         self._stops[thread] = stop
         if self._is_running:
@@ -218,12 +213,12 @@ class Loop:
             if self._keeper is not None and self._stop.is_set():
                 continue  # it is we who end: its state is kept
             self._end(shelf)
-            log.info("stream %s: the input ended", shelf.name)
+            log.info("stream %s: the input ended", shelf.name, extra={"stream": shelf.name, "event": "ended"})
         for what, error in taken.finished:
             self._conclude(what, error)
         if not self.warden.is_ready:
             self.warden.greet(self._own(), len(self._listeners))
-        self._accounts.busy_s += time.monotonic() - started_s
+        self.accounts.busy_s += time.monotonic() - started_s
 
     def _admit(self) -> None:
         """Those who have come since the last wake-up get their listeners."""
@@ -246,7 +241,8 @@ class Loop:
         relief.turn()
         del self._seats[relief.old]
         self._seats[relief.seat] = listener
-        log.info("model %s has taken over", relief.seat.model.identity)
+        extra = {"stream": shelf.name, "model": relief.seat.model.identity, "event": "taken over"}
+        log.info("stream %s: model %s has taken over", shelf.name, extra["model"], extra=extra)
 
     def _drop_relief(self, listener: Listener) -> None:
         if (relief := listener.relief) is not None:
@@ -263,7 +259,7 @@ class Loop:
         del self._seats[listener.stream]
         self._heartbeats.remove(shelf)
         self._publish(listener.close())
-        self._accounts.end(shelf, listener)
+        self.accounts.end(shelf, listener)
         self._publish([self._status(shelf, listener)])
         self._told.pop(shelf, None)
 
@@ -287,13 +283,13 @@ class Loop:
             self._publish([self._status(shelf, self._listeners[shelf])])
         if self.ailments.text != self._told_ailments:
             self._tell_ailments()
-        if now_s >= self._accounts.next_s:
+        if now_s >= self.accounts.next_s:
             streams = len(self._listeners)
-            self._accounts.close_second(now_s, self._listeners)
+            self.accounts.close_second(now_s, self._listeners)
             if self.report is not None:
-                uptime_s = now_s - self._accounts.started_s
-                self._publish([self.report.write(self._accounts, streams, uptime_s, self.ailments.text)])
-            self.warden.look(now_s, self._accounts.frames, self._own(), self._told.values())
+                uptime_s = now_s - self.accounts.started_s
+                self._publish([self.report.write(self.accounts, streams, uptime_s, self.ailments.text)])
+            self.warden.look(now_s, self.accounts.frames, self._own(), self._told.values())
 
     def _own(self) -> list[Listener]:
         """Those whose sources the daemon opens itself."""
@@ -309,7 +305,7 @@ class Loop:
             self._publish([self._status(shelf, listener)])
 
     def _status(self, shelf: Shelf, listener: Listener) -> Message:
-        accounts = self._accounts
+        accounts = self.accounts
         factor = accounts.real_time_factor(self._listeners.values())
         told = self._told[shelf] = listener.status(
             time.monotonic() - accounts.started_s, factor, shelf.drops, self.ailments.text

@@ -6,7 +6,6 @@ Only `otolith run` starts it, and it dies with that, whatever ends it.
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ from types import FrameType
 import msgspec
 
 from otolith.errors import OtolithError
+from otolith.service.logs import start_logging
 from otolith.settings import Settings
 from otolith.wire.line import Line
 
@@ -88,7 +88,7 @@ def main() -> None:
     if "--check" in options:
         check(order)
         return
-    logging.basicConfig(level=logging.INFO, format=f"otolith: worker {order.line.worker + 1}: %(message)s")
+    start_logging(order.line.worker + 1)
     try:
         work(order, Path(path))
     except OtolithError as error:

@@ -215,7 +215,10 @@ class Workers:
             worker.process = None
             self._bury(worker, code)
         elif worker.health.hangs:
-            log.warning("%s hangs: nothing came of it for %.0f s; ending it", worker.name, worker.health.silent_s)
+            extra = {"worker": worker.number + 1, "event": "hangs"}
+            log.warning(
+                "%s hangs: nothing came of it for %.0f s; ending it", worker.name, worker.health.silent_s, extra=extra
+            )
             worker.health.silent_s = 0.0
             worker.process.kill()
 
@@ -236,7 +239,9 @@ class Workers:
         wait_s = BACKOFF_S[worker.failures - 1]
         worker.start_at_s = time.monotonic() + wait_s
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        log.warning("%s died (%s), for the %d. time; starting it again in %g s", name, how, worker.deaths, wait_s)
+        extra = {"worker": worker.number + 1, "event": "died", "reason": how}
+        again = "%s died (%s), for the %d. time; starting it again in %g s"
+        log.warning(again, name, how, worker.deaths, wait_s, extra=extra)
 
     def _report(self, now_s: float) -> None:
         if not self._attest.is_due(now_s):

@@ -42,7 +42,7 @@ class Returning:
         except SourceError as error:
             if not waits:
                 raise
-            log.warning("%s; it is waited for", error)
+            log.warning("%s; it is waited for", error, extra={"event": "missing", "reason": str(error)})
 
     def blocks(self, stop: Event) -> Iterator[Block]:
         """As `Source.blocks`; never ends by itself."""
@@ -61,7 +61,7 @@ class Returning:
                 raise
             except SourceError as error:
                 if str(error) != reason:
-                    log.warning("%s; it is tried again", error)
+                    log.warning("%s; it is tried again", error, extra={"event": "lost", "reason": str(error)})
                 reason = str(error)
             else:
                 reason = "the device ended"
@@ -82,7 +82,7 @@ class Returning:
         if not reason:
             self._heard_s = time.monotonic()
             return block
-        log.info("it is back: %g Hz", self.rate)
+        log.info("it is back: %g Hz", self.rate, extra={"event": "back"})
         lost = max(0, self._passed() - len(block.samples))
         return replace(block, lost=block.lost + lost, reason=reason, rate=self.rate)
 

@@ -54,7 +54,10 @@ class Guard:
                     return True
             except SettingsError as error:
                 log.warning("%s", error)
-        log.warning("a client with the key %s was turned away: it is not in %s", key.decode(), self._allowed)
+        extra = {"event": "turned away"}
+        log.warning(
+            "a client with the key %s was turned away: it is not in %s", key.decode(), self._allowed, extra=extra
+        )
         return False
 
 
