@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("torch", "librosa", "scipy", "sklearn", "onnx", "pyarrow", "matplotlib")
+HEAVY = ("torch", "librosa", "scipy", "sklearn", "onnx", "pyarrow", "matplotlib", "prometheus_client")
 
 # From the top; a room may import rooms of later lines, and its own line only where one file may know another.
 FLOORS = [

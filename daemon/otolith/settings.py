@@ -15,6 +15,7 @@ from otolith.errors import SettingsError
 from otolith.inference.card import Card, Trigger, trigger_faults
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:7311"
+DEFAULT_METRICS = "127.0.0.1:9753"
 DEFAULT_INGEST = "zmq+tcp://127.0.0.1:7312"
 INGEST_SCHEMES = ("zmq+tcp://", "zmq+ipc://", "udp://")
 MIN_STREAM_BYTES = 4096  # of one stream: less would not hold a block
@@ -103,6 +104,12 @@ class StateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resume_within_s: Annotated[float, Meta(ge=0, le=3600)] = 5.0
 
 
+class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where Prometheus may ask: an address of this machine alone, as what it speaks is neither secret nor guarded."""
+
+    bind: str = DEFAULT_METRICS
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All a daemon needs to know.
 
@@ -120,6 +127,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control: bool | str = True
     keys: str = ""
     state: StateSettings = StateSettings()
+    metrics: MetricsSettings | None = None
 
 
 def read_settings(path: Path, publish: str | None = None) -> Settings:
@@ -161,6 +169,8 @@ def check_settings(settings: Settings, where: str) -> None:
     """What no type can say. Raises `SettingsError`."""
     if not settings.stream and settings.ingest is None:
         raise SettingsError(f"{where}: nothing to listen to; add a [[stream]], or [ingest] with a [[route]]")
+    if settings.metrics is not None:
+        address_of(settings.metrics.bind, f"{where}: ")
     names = [stream.name for stream in settings.stream]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise SettingsError(f'{where}: two streams are named "{twice[0]}"; give each its own name')
@@ -178,6 +188,20 @@ def check_settings(settings: Settings, where: str) -> None:
                 "name it in [ingest] and add a [[route]]"
             )
     _check_routes(settings, where)
+
+
+def address_of(bind: str, where: str = "") -> tuple[str, int]:
+    """Host and port of where metrics are served. Raises `SettingsError` where others than this machine could ask."""
+    host, _, port = bind.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not port.isdecimal() or int(port) > 65535:
+        raise SettingsError(f"{where}metrics {bind}: write an address and a port, for example {DEFAULT_METRICS}")
+    if not re.fullmatch(r"127(\.\d{1,3}){3}|::1|localhost", host):
+        raise SettingsError(
+            f"{where}metrics {bind}: only loopback is served, since Prometheus speaks plain HTTP and knows no keys; "
+            f"bind {DEFAULT_METRICS}, and let a proxy with TLS and a password, or ssh -L, carry it elsewhere"
+        )
+    return host, int(port)
 
 
 def _check_routes(settings: Settings, where: str) -> None:

@@ -15,6 +15,8 @@ from otolith.service.warden import Warden
 from otolith.settings import Settings
 from otolith.sinks.publisher import Publisher, check_publish
 from otolith.sinks.relay import Relay
+from otolith.sinks.sink import Sink
+from otolith.sinks.tally import Tally
 from otolith.wire.guard import open_guard
 from otolith.wire.line import Ledger, Line
 
@@ -32,11 +34,13 @@ def assemble(settings: Settings, where: str, line: Line | None = None) -> Daemon
     keeper = open_keeper(settings.state, 0 if line is None else line.worker, ailments)
     reception = Reception(settings, where, boot, line, ledger, keeper)
     publisher = Publisher(settings.publish, guard) if line is None or ledger is None else Relay(line, ledger)
-    loop = Loop(reception.company, [publisher], keeper, ailments)
+    tally = None if settings.metrics is None else Tally()
+    sinks: list[Sink] = [publisher] if tally is None else [publisher, tally]
+    loop = Loop(reception.company, sinks, keeper, ailments)
     loop.warden = Warden(publisher.pulse)
     reception.seat(loop)
     if settings.ingest is None:
-        return Daemon(loop, publisher, reception)
+        return Daemon(loop, publisher, reception, tally=tally)
     from otolith.service.admission import admission  # here: whom nobody sends to need not wait for it
     from otolith.service.arrivals import Arrivals
     from otolith.sources.network import Ingest
@@ -51,4 +55,4 @@ def assemble(settings: Settings, where: str, line: Line | None = None) -> Daemon
         raise
     loop.report = Report(boot, ingest.faults, None if line is None else line.worker)
     loop.attend("ingest", Arrivals(ingest, loop, reception.welcome).run)
-    return Daemon(loop, publisher, reception, ingest)
+    return Daemon(loop, publisher, reception, ingest, tally)

@@ -17,6 +17,8 @@ def check_daemon(settings: Settings, where: str) -> list[str]:
     lines = [f"publishes on {settings.publish}"]
     if settings.workers > 1:
         lines.append(f"spreads its streams over {settings.workers} workers")
+    if settings.metrics is not None:
+        lines.append(f"tells metrics on http://{settings.metrics.bind}/metrics")
     for stream in settings.stream:
         at = at_stream(where, stream)
         model = models[stream.model]

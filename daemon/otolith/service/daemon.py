@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 from otolith.errors import UsageError
 from otolith.service.control import Control, open_control
 from otolith.service.loop import Loop
+from otolith.service.memory import resident_bytes
+from otolith.service.metering import metered
 from otolith.service.reception import Plan, Reception
 from otolith.service.renewal import ReadSettings, read_again
 from otolith.service.systemd import while_reloading
 from otolith.sinks.publisher import Publisher
 from otolith.sinks.relay import Relay
+from otolith.sinks.tally import Tally
 from otolith.wire.control import Answer, DaemonStatus, Request
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ class Daemon:
     publisher: Publisher | Relay
     reception: Reception
     ingest: Ingest | None = None
+    tally: Tally | None = None
     read_settings: ReadSettings | None = None  # as they now stand in their file
     _plan: Plan | None = None  # prepared, and not yet taken on
     _reloading: RLock = field(default_factory=RLock)
@@ -57,7 +61,9 @@ class Daemon:
         gc.freeze()  # what stands now stays: the collector need not walk modules and models again and again
         gc.set_threshold(GARBAGE)  # what a step leaves goes by its count of references; the collector finds nothing
         try:
-            with self._controlled():
+            is_worker = isinstance(self.publisher, Relay)  # what it counts stands on its daemon's page
+            page = metered(None if is_worker else self.reception.settings.metrics, self.status)
+            with self._controlled(), page:
                 self.loop.run()
         finally:
             self.publisher.close()
@@ -97,7 +103,7 @@ class Daemon:
         """How it is now. From any thread."""
         from importlib.metadata import version  # here: it takes a moment, and few ask
 
-        accounts = self.loop.accounts
+        accounts, streams = self.loop.accounts, self.loop.statuses
         return DaemonStatus(
             version=version("otolith"),
             pid=os.getpid(),
@@ -109,8 +115,10 @@ class Daemon:
             lost=accounts.lost,
             drops=accounts.drops,
             refused={} if self.ingest is None else dict(self.ingest.faults),
-            streams=self.loop.statuses,
+            streams=streams,
             degraded=self.loop.ailments.text,
+            memory_bytes=resident_bytes(),
+            tallied=None if self.tally is None else self.tally.report([each.stream for each in streams]),
         )
 
     def _controlled(self) -> AbstractContextManager[Control | None]:

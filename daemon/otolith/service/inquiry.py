@@ -8,7 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from otolith.errors import WireError
-from otolith.wire.control import DaemonStatus, Request, ask
+from otolith.service.memory import resident_bytes
+from otolith.wire.control import DaemonStatus, Request, exchange
+from otolith.wire.tallies import add_up
+
+ANSWERS_IN_S = 2.0  # a worker that hangs holds up whoever asks no longer than that
 
 
 def inquire(workers: Iterable[Path], publish: str, up_s: float) -> DaemonStatus:
@@ -18,7 +22,7 @@ def inquire(workers: Iterable[Path], publish: str, up_s: float) -> DaemonStatus:
     told: list[DaemonStatus] = []
     for path in workers:
         try:
-            answer = ask(path, Request("status"))
+            answer = exchange(path, Request("status"), ANSWERS_IN_S)
         except WireError:
             continue
         if answer.status is not None:
@@ -36,4 +40,6 @@ def inquire(workers: Iterable[Path], publish: str, up_s: float) -> DaemonStatus:
         refused=dict(sum((Counter(each.refused) for each in told), Counter())),
         streams=[stream for each in told for stream in each.streams],
         degraded="; ".join(dict.fromkeys(each.degraded for each in told if each.degraded)),
+        memory_bytes=resident_bytes() + sum(each.memory_bytes for each in told),
+        tallied=add_up([each.tallied for each in told if each.tallied is not None]),
     )

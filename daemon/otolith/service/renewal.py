@@ -7,7 +7,7 @@ from collections.abc import Callable
 from otolith.errors import SettingsError, UsageError
 from otolith.settings import Settings
 
-FIXED = ("publish", "ingest", "engine", "workers", "control", "keys", "state")  # what only a restart changes
+FIXED = ("publish", "ingest", "engine", "workers", "control", "keys", "metrics", "state")  # what only a restart changes
 
 ReadSettings = Callable[[], Settings]
 

@@ -25,12 +25,13 @@ from otolith.service.accord import Party, agree, change
 from otolith.service.control import open_control
 from otolith.service.health import Attest, Health
 from otolith.service.inquiry import inquire
+from otolith.service.metering import metered
 from otolith.service.renewal import ReadSettings, read_again
 from otolith.service.switchboard import Switchboard
 from otolith.service.systemd import notify, while_reloading
 from otolith.service.worker import Order, proposal_beside, share_of
 from otolith.settings import Settings
-from otolith.wire.control import Answer, Request
+from otolith.wire.control import Answer, DaemonStatus, Request
 from otolith.wire.line import Line, worker_of
 
 LOOK_S = 0.05  # how often workers are looked after; blocks and messages are not waited for
@@ -110,29 +111,37 @@ class Workers:
         if control is not None:
             control.start()
         try:
-            while not self._is_stopping and not all(worker.is_over for worker in self._workers):
-                now_s = time.monotonic()
-                passed_s, self._looked_s = min(now_s - self._looked_s, 1.0), now_s  # less, if we were stopped
-                for worker in self._workers:
-                    self._look_after(worker, passed_s)
-                self._report(now_s)
-                deadline_s = time.monotonic() + LOOK_S
-                while (left_s := deadline_s - time.monotonic()) > 0 and not self._is_stopping:
-                    if self._board.wait(left_s):
-                        time.sleep(GATHER_S)
-                    self._board.serve()
+            with metered(self._settings.metrics, self.status):
+                self._watch()
         finally:
             if control is not None:
                 control.close()
             self._end()
+
+    def _watch(self) -> None:
+        while not self._is_stopping and not all(worker.is_over for worker in self._workers):
+            now_s = time.monotonic()
+            passed_s, self._looked_s = min(now_s - self._looked_s, 1.0), now_s  # less, if we were stopped
+            for worker in self._workers:
+                self._look_after(worker, passed_s)
+            self._report(now_s)
+            deadline_s = time.monotonic() + LOOK_S
+            while (left_s := deadline_s - time.monotonic()) > 0 and not self._is_stopping:
+                if self._board.wait(left_s):
+                    time.sleep(GATHER_S)
+                self._board.serve()
 
     def _answer(self, request: Request) -> Answer:
         if request.command == "reload":
             return Answer(changes=self.reload())
         if request.command != "status":
             raise UsageError(f"{request.command} is asked of workers, not of their daemon; ask for a reload")
+        return Answer(status=self.status())
+
+    def status(self) -> DaemonStatus:
+        """How all are now. From any thread."""
         paths = [Path(str(worker.settings.control)) for worker in self._workers]
-        return Answer(status=inquire(paths, self.endpoint, time.monotonic() - self._began_s))
+        return inquire(paths, self.endpoint, time.monotonic() - self._began_s)
 
     def reload(self) -> list[str]:
         """Read the settings again and have all workers listen as they say; what changed, a line each.

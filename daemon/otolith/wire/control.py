@@ -16,6 +16,7 @@ import msgspec
 
 from otolith.errors import OtolithError, WireError
 from otolith.wire.messages import StatusMessage
+from otolith.wire.tallies import Tallied
 
 LINE_BYTES = 1 << 16  # of a request at most
 ANSWER_BYTES = 1 << 26  # ten thousand streams tell some 5 MB
@@ -38,7 +39,8 @@ class DaemonStatus(msgspec.Struct, frozen=True):
     """How a daemon is. Counts are of all streams since it started; `streams` are their last heartbeats.
 
     `refused` counts by reason what the network brought and was not taken; `degraded` says what it cannot do beside
-    predicting: a disk that is full, and the like.
+    predicting: a disk that is full, and the like. `memory_bytes` is resident; `tallied` is
+    there where the settings ask for metrics.
     """
 
     version: str
@@ -53,6 +55,8 @@ class DaemonStatus(msgspec.Struct, frozen=True):
     refused: dict[str, int]
     streams: list[StatusMessage]
     degraded: str = ""
+    memory_bytes: int = 0
+    tallied: Tallied | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
