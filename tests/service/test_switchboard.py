@@ -84,12 +84,25 @@ def test_datagrams_are_handed_on_with_their_senders(board: Switchboard) -> None:
 def test_a_stream_that_came_while_no_worker_was_there_is_told_from_its_beginning(
     board: Switchboard, stranger: Stranger
 ) -> None:
+    with worker_on(board.connect(0)):
+        board.serve()
     line = board.connect(0)
     stranger.send(100)
     turn(board, None, lambda _: board.faults["away"] == 1)
     with worker_on(line) as ingest:
         stranger.send(260)
         assert told(turn(board, ingest, is_heard)) == [(160, DIED)]
+
+
+def test_blocks_that_come_before_the_worker_has_wait_for_it(board: Switchboard, stranger: Stranger) -> None:
+    line = board.connect(0)
+    stranger.send(100)
+    for _ in range(20):
+        board.wait(0.01)
+        board.serve()
+    with worker_on(line) as ingest:
+        assert told(turn(board, ingest, is_heard)) == [(0, "")]
+    assert not board.faults
 
 
 def test_blocks_that_come_before_all_workers_have_lines_wait_for_them(tmp_path: Path) -> None:

@@ -91,6 +91,9 @@ class Control:
             answer = Answer(error=f"not a request: {error}")
         except OtolithError as error:
             answer = Answer(error=str(error))
+        except Exception as error:  # whatever is wrong with one request, the next one is answered
+            log.exception("control %s", self.path)
+            answer = Answer(error=f"failed on a bug or for want of memory ({type(error).__name__}); see its log")
         line.sendall(msgspec.json.encode(answer) + b"\n")
 
 

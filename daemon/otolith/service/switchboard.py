@@ -65,6 +65,7 @@ class Switchboard:
         self._doors: list[Door] = []
         self.lines = [Line(folder, number, 0) for number in range(settings.workers)]
         self._wires: list[list[zmq.Socket[bytes]]] = [[] for _ in self.lines]
+        self._has_opened = False
         self._poller = zmq.Poller()
         self._ready: set[zmq.Socket[bytes] | int] = set()
         self._publisher = Publisher(settings.publish, guard)
@@ -103,7 +104,7 @@ class Switchboard:
         """Hand on what came; never waits."""
         now_s = time.monotonic()
         self._publish()
-        if all(self._wires):  # until every worker has a line, blocks wait at the doors
+        if self._is_open():
             for number, door in enumerate(self._doors):
                 self._forward(number, door, now_s)
                 self._answer(number, door)
@@ -113,6 +114,13 @@ class Switchboard:
     def pulse(self) -> bool:
         """Once a second: do messages leave?"""
         return self._publisher.pulse()
+
+    def _is_open(self) -> bool:
+        """Until every worker has come to its line for the first time, blocks wait at the doors."""
+        if not self._has_opened:
+            wires = [wire for wires in self._wires for wire in wires]
+            self._has_opened = all(self._wires) and all(int(wire.get(zmq.EVENTS)) & zmq.POLLOUT for wire in wires)
+        return self._has_opened
 
     def stop_listening(self) -> None:
         """Take in no more blocks; what workers still have to say goes out."""
