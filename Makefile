@@ -1,10 +1,12 @@
-# make demo · make test · make check · make bench (docs/ tells of each; docs/benchmarks.md of the last)
+# make demo · make test · make check · make soak · make bench (docs/ tells of each: faults.md, benchmarks.md)
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test check build clean bench bench-hot bench-paced bench-start bench-publish bench-calls
+SOAK ?= --minutes 1
+
+.PHONY: demo test check soak build clean bench bench-hot bench-paced bench-start bench-publish bench-calls
 
 demo: .venv/.base
 	$(BIN)/python examples/demo/demo.py
@@ -16,6 +18,9 @@ check: .venv/.all
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+soak: .venv/.all
+	$(BIN)/python -m tests.faults.soak $(SOAK)
 
 build: .venv/.all
 	$(BIN)/python -m build --outdir dist

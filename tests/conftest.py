@@ -19,6 +19,11 @@ SOUND = ROOT / "examples" / "demo" / "words.flac"
 UNAVOIDABLE = "not in CI's power: "  # how the reason of a skip begins that no package mends
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults-full", action="store_true", help="faults as often and as long as docs/faults.md records")
+    parser.addoption("--faults-seed", type=int, default=0, help="of the random mix of faults; 0: another each time")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
     """Tests leave nothing in the user's cache, and find nothing there."""

@@ -1,4 +1,4 @@
-"""What fault tests share: a house whose daemon stays up through many of them."""
+"""What fault tests share: a house whose daemon stays up through many of them, and how much is to be done."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.house import House
+
+
+@pytest.fixture(scope="session")
+def is_full(request: pytest.FixtureRequest) -> bool:
+    """Is each fault to last as long, and to come as often, as is recorded?"""
+    return bool(request.config.getoption("--faults-full"))
 
 
 @pytest.fixture(scope="module")

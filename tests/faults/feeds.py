@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import time
 from threading import Event, Lock, Thread
 from typing import IO
@@ -10,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otolith import Producer
+from otolith.wire.block import Header
+from otolith.wire.datagram import encode_datagram
 from tests.faults.oracle import RATE, Sent
 
 BLOCK = 640
@@ -19,13 +23,13 @@ BACK_S = 20.0  # capture times lie so far back: the daemon would mend one ahead 
 class Feed:
     """Pushes a stream at `pace` times real time, in a thread of its own, until it is closed; `pause` holds it.
 
-    What `push` was given counts as sent, be it that the producer itself had to let it go: that becomes a gap too.
+    What it was given counts as sent, be it that the producer itself had to let it go: that becomes a gap too. Unless it
+    is `timed`, its samples have the time of their arrival.
     """
 
-    def __init__(self, ingest: str, name: str, pcm: NDArray[np.int16], pace: float = 1.0, rows: int = BLOCK) -> None:
-        self.pace, self.rows = pace, rows
+    def __init__(self, name: str, pcm: NDArray[np.int16], *, timed: bool = True) -> None:
+        self.pace, self._timed = 1.0, timed
         self.sent = Sent(name, pcm)
-        self.producer = Producer(ingest, stream=name, rate=RATE)
         self.error: Exception | None = None
         self._stop, self._may_push = Event(), Event()
         self._pushing = Lock()
@@ -37,7 +41,8 @@ class Feed:
         return self.sent.name
 
     def start(self) -> None:
-        self.sent.began_ns = time.time_ns() - round(BACK_S * 1e9)
+        if self._timed:
+            self.sent.began_ns = time.time_ns() - round(BACK_S * 1e9)
         self._thread.start()
 
     def pause(self) -> None:
@@ -49,18 +54,15 @@ class Feed:
     def resume(self) -> None:
         self._may_push.set()
 
-    def close(self, linger_s: float = 2.0) -> None:
+    def close(self) -> None:
         self._stop.set()
         self._may_push.set()
-        self._thread.join()
-        self.producer.close(linger_s)
+        if self._thread.is_alive():
+            self._thread.join()
 
-    def push(self) -> None:
-        """One block, with the time at which its last sample was captured."""
-        sent, start = self.sent, self.sent.total
-        time_ns = sent.began_ns + round((start + self.rows) * 1e9 / RATE)
-        self.producer.push(sent.samples(start, start + self.rows), time_ns=time_ns)
-        sent.total += self.rows
+    def push(self, samples: NDArray[np.int16], time_ns: int | None) -> None:
+        """Send a block, of which the last sample was captured at `time_ns`; it was counted already."""
+        raise NotImplementedError
 
     def _run(self) -> None:
         due_s = time.monotonic()
@@ -69,13 +71,65 @@ class Feed:
             with self._pushing:
                 if self._may_push.is_set() and not self._stop.is_set():
                     try:
-                        self.push()
+                        self._push_next()
                     except Exception as error:  # noqa: BLE001 - whoever asks is told
                         self.error = error
                         return
             now_s = time.monotonic()
-            due_s = max(due_s, now_s - 0.2) + self.rows / RATE / self.pace
+            due_s = max(due_s, now_s - 0.2) + BLOCK / RATE / self.pace
             self._stop.wait(max(0.0, due_s - now_s))
+
+    def _push_next(self) -> None:
+        sent, start = self.sent, self.sent.total
+        sent.total += BLOCK
+        time_ns = sent.began_ns + round(sent.total * 1e9 / RATE) if self._timed else None
+        self.push(sent.samples(start, sent.total), time_ns)
+
+
+class ProducerFeed(Feed):
+    """By `otolith.Producer`."""
+
+    def __init__(self, ingest: str, name: str, pcm: NDArray[np.int16], *, timed: bool = True) -> None:
+        super().__init__(name, pcm, timed=timed)
+        self.producer = Producer(ingest, stream=name, rate=RATE)
+
+    def push(self, samples: NDArray[np.int16], time_ns: int | None) -> None:
+        self.producer.push(samples, time_ns=time_ns)
+
+    def close(self) -> None:
+        super().close()
+        self.producer.close(linger_s=0)
+
+
+class DatagramFeed(Feed):
+    """By datagrams, over a way that loses `loss` of them, doubles some and lets some come late, by a seeded draw."""
+
+    def __init__(self, address: tuple[str, int], name: str, pcm: NDArray[np.int16], seed: int) -> None:
+        super().__init__(name, pcm, timed=False)
+        self.loss = 0.0
+        self._address, self._draw = address, random.Random(seed)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._late: list[bytes] = []
+
+    def push(self, samples: NDArray[np.int16], time_ns: int | None) -> None:
+        assert time_ns is None, "a datagram has none"
+        before = self.sent.total - len(samples)
+        header = Header(boot="", seq=before, kind="audio", format="s16le", rate=RATE)
+        data = encode_datagram(self.name, header, samples)
+        draw = self._draw.random() if self.loss else 1.0
+        if draw < self.loss:
+            return
+        if draw < self.loss + 0.1:
+            self._late.append(data)
+            return
+        arriving = [data] * (2 if draw < self.loss + 0.2 else 1) + self._late
+        self._late = []
+        for each in arriving:
+            self._socket.sendto(each, self._address)
+
+    def close(self) -> None:
+        super().close()
+        self._socket.close()
 
 
 def write_pcm(pipe: IO[bytes], sent: Sent, count: int) -> None:

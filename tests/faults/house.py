@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,43 +13,65 @@ from typing import Self
 
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from otolith import Model
 from otolith.wire.control import DaemonStatus, Request, ask, is_answered
 from otolith.wire.messages import AnyMessage, PosteriorsMessage
-from tests.faults.feeds import Feed
+from tests.faults.feeds import Feed, ProducerFeed
 from tests.faults.oracle import HOP, Verdict, Witness, judge
 from tests.processes import DaemonProcess
 from tests.tiny import write_tiny
 
 PATIENCE_S = 30.0  # of a loaded machine; what is promised sooner is measured, not waited for
-TOLD_S = 0.05
+LOOK_S = 0.05
+TOLERANCE = 1e-4
 
 
 class House:
-    """One daemon in `folder`, with `names` as streams from the network. `top` and `tail` are further settings.
+    """One daemon in `folder`, with `names` as streams from the network that say `pcm` again and again.
 
-    `environment` is the daemon's own. It may die and be started again: endpoints, streams and witness stay.
+    `top` and `tail` are further settings, `environment` is the daemon's own, and `log` where it writes. With `ports` it
+    is reached over TCP (publish, ingest), by the streams at `feeds_to`. It may die and be started again: endpoints,
+    streams and witness stay.
     """
 
     def __init__(
-        self, folder: Path, names: Iterable[str] = ("one", "two", "three"), *, top: str = "", tail: str = "",
+        self,
+        folder: Path,
+        names: Iterable[str] = ("one", "two", "three"),
+        *,
+        model: Path | None = None,
+        pcm: NDArray[np.int16] | None = None,
+        timed: bool = True,
+        ports: Sequence[int] = (),
+        feeds_to: str = "",
+        top: str = "",
+        tail: str = "",
+        log: str = "",
         **environment: str,
-    ) -> None:  # fmt: skip
-        self.folder, self.environment = folder, environment
+    ) -> None:
+        self.folder, self.log, self.environment = folder, Path(log or folder / "log"), environment
         self.endpoint, self.ingest = f"ipc://{folder}/publish", f"zmq+ipc://{folder}/ingest"
-        self.model = Model.open(write_tiny(folder / "model.onnx", "audio"))
+        if ports:
+            self.endpoint, self.ingest = f"tcp://127.0.0.1:{ports[0]}", f"zmq+tcp://127.0.0.1:{ports[1]}"
+        self.udp = ("127.0.0.1", free_port())
+        path = folder / "model.onnx"
+        self.model = Model.open(write_tiny(path, "audio") if model is None else Path(shutil.copy(model, path)))
         self.config = folder / "otolith.toml"
         self.write_settings(top, tail)
-        rng = np.random.default_rng(len(str(folder)))
-        self.pcm = rng.integers(-9000, 9000, 3 * 16000 + 17, np.int16)
-        self.feeds = {name: Feed(self.ingest, name, np.roll(self.pcm, 7 * n)) for n, name in enumerate(names)}
+        noise = np.random.default_rng(0).integers(-9000, 9000, 3 * 16000 + 17, np.int16)
+        pcm = noise if pcm is None else pcm
+        self.feeds: dict[str, Feed] = {
+            name: ProducerFeed(feeds_to or self.ingest, name, np.roll(pcm, 1234 * number), timed=timed)
+            for number, name in enumerate(names)
+        }
         self._stack = ExitStack()
 
     def write_settings(self, top: str = "", tail: str = "") -> None:
         self.config.write_text(
             f'publish = "{self.endpoint}"\ncontrol = "{self.folder}/control"\n{top}\n'
-            f'[ingest]\nbind = ["{self.ingest}"]\nsilence_s = 60\n'
+            f'[ingest]\nbind = ["{self.ingest}", "udp://127.0.0.1:{self.udp[1]}"]\nsilence_s = 60\n'
             f'[[route]]\npattern = "*"\nmodel = "model.onnx"\nposteriors_per_s = 50\n{tail}'
         )
 
@@ -61,6 +85,12 @@ class House:
         self.wait_until_told()
         return self
 
+    def add(self, feed: Feed) -> None:
+        """One more stream, of another kind."""
+        self.feeds[feed.name] = feed
+        feed.start()
+        self.wait_until_told()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -68,14 +98,14 @@ class House:
 
     def start(self) -> DaemonProcess:
         """Start the daemon, for the first time or again; it is there when it answers."""
-        log = self._stack.enter_context((self.folder / "log").open("ab"))  # a pipe that nobody reads would fill
+        log = self._stack.enter_context(self.log.open("ab"))  # a pipe that nobody reads would fill
         self.daemon = self._stack.enter_context(DaemonProcess(str(self.config), stderr=log, **self.environment))
         wait_for(lambda: is_answered(self.folder / "control") or self.daemon.process.poll() is not None)
         return self.daemon
 
     def _end(self) -> None:
         for feed in self.feeds.values():
-            feed.close(linger_s=0)
+            feed.close()
 
     @property
     def status(self) -> DaemonStatus:
@@ -97,22 +127,24 @@ class House:
     def _is_behind(self, message: AnyMessage, sent: dict[str, int]) -> bool:
         if not isinstance(message, PosteriorsMessage) or message.stream not in sent:
             return False
-        return self.feeds[message.stream].sent.index_of(message.time_ns) > sent[message.stream]
+        timed = self.feeds[message.stream].sent
+        return not timed.began_ns or timed.index_of(message.time_ns) > sent[message.stream]
 
-    def settle(self) -> dict[str, Verdict]:
+    def settle(self, tolerance: float = TOLERANCE) -> dict[str, Verdict]:
         """Hold all streams until the daemon has told of all that was sent but for a broken frame, and judge."""
         for feed in self.feeds.values():
             feed.pause()
         try:
             wait_for(lambda: all(self.judge(feed).left < HOP for feed in self.feeds.values()), self._how_they_stand)
-            return {name: self.judge(feed) for name, feed in self.feeds.items()}
+            return {name: self.judge(feed, self.model, tolerance) for name, feed in self.feeds.items()}
         finally:
             for feed in self.feeds.values():
                 feed.resume()
 
-    def judge(self, feed: Feed) -> Verdict:
+    def judge(self, feed: Feed, model: Model | None = None, tolerance: float = TOLERANCE) -> Verdict:
+        """How a stream stands; with the `model`, its posteriors are held against that too."""
         assert feed.error is None, feed.error
-        return judge(self.witness.messages, feed.sent, self.model)
+        return judge(self.messages, feed.sent, model, tolerance)
 
     def _how_they_stand(self) -> str:
         return "\n".join(str(self.judge(feed)) for feed in self.feeds.values())
@@ -130,5 +162,12 @@ def wait_for(is_so: Callable[[], bool], what: Callable[[], str] = lambda: "", ti
     began_s = time.monotonic()
     while not is_so():
         assert time.monotonic() - began_s < timeout_s, f"not within {timeout_s:g} s; {what()}"
-        time.sleep(TOLD_S)
+        time.sleep(LOOK_S)
     return time.monotonic() - began_s
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
