@@ -49,14 +49,20 @@ def furnish(machine: Machine) -> None:
 
 
 @pytest.fixture
-def running(machine: Machine) -> Generator[Machine]:
-    """The daemon runs, freshly started."""
+def idle(machine: Machine) -> Generator[Machine]:
+    """Nothing runs, and nothing was logged."""
     machine.write("/etc/otolith/otolith.toml", SETTINGS.format(port=7311))
     machine.run("journalctl", "--rotate", "--vacuum-time=1ms")
     machine.systemctl("reset-failed")
-    machine.systemctl("start", UNIT)
     yield machine
     machine.run("systemctl", "stop", UNIT)
+
+
+@pytest.fixture
+def running(idle: Machine) -> Machine:
+    """The daemon runs, freshly started."""
+    idle.systemctl("start", UNIT)
+    return idle
 
 
 def test_it_is_started_when_frames_flow_and_answers_in_its_own_folder(running: Machine) -> None:
@@ -112,24 +118,22 @@ def test_a_reload_changes_it_or_fails_and_changes_nothing(running: Machine) -> N
     assert (after["ActiveState"], after["MainPID"]) == ("active", before["MainPID"])
 
 
-def test_wrong_settings_fail_once_and_say_why(running: Machine) -> None:
-    running.systemctl("stop", UNIT)
-    running.write("/etc/otolith/otolith.toml", "publish = 7311\n")
-    assert running.run("systemctl", "start", UNIT).returncode != 0
-    shown = running.show(UNIT)
+def test_wrong_settings_fail_once_and_say_why(idle: Machine) -> None:
+    idle.write("/etc/otolith/otolith.toml", "publish = 7311\n")
+    assert idle.run("systemctl", "start", UNIT).returncode != 0
+    shown = idle.show(UNIT)
     assert (shown["ActiveState"], shown["ExecMainStatus"], shown["NRestarts"]) == ("failed", "78", "0")
     assert "publish: Expected text, got `int`" in shown["StatusText"]
 
 
-def test_the_fifth_crash_in_a_minute_is_the_last_and_its_reason_is_told(running: Machine) -> None:
-    running.systemctl("stop", UNIT)
-    running.write("/etc/otolith/otolith.toml", SETTINGS.format(port=7311).replace("long.wav", "none.wav"))
-    running.run("systemctl", "start", UNIT)
-    shown = running.wait_for(UNIT, lambda now: now["ActiveState"] == "failed" and now["SubState"] == "failed")
+def test_the_fifth_crash_in_a_minute_is_the_last_and_its_reason_is_told(idle: Machine) -> None:
+    idle.write("/etc/otolith/otolith.toml", SETTINGS.format(port=7311).replace("long.wav", "none.wav"))
+    idle.run("systemctl", "start", UNIT)
+    shown = idle.wait_for(UNIT, lambda now: now["ActiveState"] == "failed" and now["SubState"] == "failed")
     assert shown["NRestarts"] == "5"
-    assert "Start request repeated too quickly" in running.journal(UNIT)
+    assert "Start request repeated too quickly" in idle.journal(UNIT)
     assert 'stream "kitchen": /etc/otolith/none.wav' in shown["StatusText"]
-    errors = running.run("journalctl", "--output=cat", "--priority=err", f"--unit={UNIT}").stdout
+    errors = idle.run("journalctl", "--output=cat", "--priority=err", f"--unit={UNIT}").stdout
     assert 'otolith: /etc/otolith/otolith.toml: stream "kitchen"' in errors
 
 
@@ -147,16 +151,34 @@ def test_an_instance_has_settings_and_folders_of_its_own(running: Machine) -> No
         running.systemctl("stop", "otolith@hall")
 
 
-def test_its_secret_key_is_a_credential(running: Machine) -> None:
-    running.run("/opt/otolith/bin/otolith", "keys", "make", "daemon", "--folder", "/etc/otolith/keys")
-    running.run("/opt/otolith/bin/otolith", "keys", "make", "laptop", "--folder", "/root/keys")
-    running.run("/opt/otolith/bin/otolith", "keys", "allow", "/root/keys/laptop.key", "--folder", "/etc/otolith/keys")
-    running.run("chmod", "755", "/etc/otolith/keys", "/etc/otolith/keys/allowed")
+def test_its_secret_key_is_a_credential(idle: Machine) -> None:
+    idle.run("/opt/otolith/bin/otolith", "keys", "make", "daemon", "--folder", "/etc/otolith/keys")
+    idle.run("/opt/otolith/bin/otolith", "keys", "make", "laptop", "--folder", "/root/keys")
+    idle.run("/opt/otolith/bin/otolith", "keys", "allow", "/root/keys/laptop.key", "--folder", "/etc/otolith/keys")
+    idle.run("chmod", "755", "/etc/otolith/keys", "/etc/otolith/keys/allowed")
     credential = "/etc/credstore/otolith.daemon.key_secret"
-    running.run("install", "-D", "--mode=600", "/etc/otolith/keys/daemon.key_secret", credential)
-    running.write("/etc/otolith/otolith.toml", 'keys = "keys"\n' + SETTINGS.format(port=7313))
-    running.systemctl("restart", UNIT)
+    idle.run("install", "-D", "--mode=600", "/etc/otolith/keys/daemon.key_secret", credential)
+    idle.write("/etc/otolith/otolith.toml", 'keys = "keys"\n' + SETTINGS.format(port=7313))
+    idle.systemctl("start", UNIT)
     keys = ("--keys", "/root/keys/laptop.key_secret", "--daemon-key", "/etc/otolith/keys/daemon.key")
     heard = ("subscribe", "tcp://127.0.0.1:7313", *keys, "--json", "--count", "1", "--timeout", "10")
-    told = running.run("/opt/otolith/bin/otolith", *heard)
-    assert '"stream":"kitchen"' in told.stdout, told.stderr + running.journal(UNIT)
+    told = idle.run("/opt/otolith/bin/otolith", *heard)
+    assert '"stream":"kitchen"' in told.stdout, told.stderr + idle.journal(UNIT)
+
+
+def test_it_is_installed_looked_at_and_removed_by_command(idle: Machine) -> None:
+    otolith = ("/opt/otolith/bin/otolith", "service")
+    idle.write("/etc/otolith/porch.toml", SETTINGS.format(port=7314).replace("kitchen", "porch"))
+    done = idle.run(*otolith, "install", "--name", "porch")
+    assert done.returncode == 0, done.stderr
+    assert "write /etc/systemd/system/otolith@.service" in done.stdout
+    assert idle.systemctl("is-enabled", "otolith@porch").strip() == "enabled"
+    assert "/opt/otolith/bin/otolith run" in idle.show("otolith@porch")["ExecStart"]
+    told = idle.run(*otolith, "status", "--name", "porch")
+    assert "otolith@porch.service: active (running), enabled" in told.stdout
+    assert "/run/otolith-porch/daemon-" in told.stdout
+    done = idle.run(*otolith, "uninstall", "--name", "porch", "--purge")
+    assert done.returncode == 0, done.stderr
+    assert idle.run("ls", "/var/lib/otolith-porch").returncode != 0
+    assert idle.run("ls", "/etc/otolith/porch.toml").returncode == 0
+    assert idle.run(*otolith, "status", "--name", "porch").returncode == 1

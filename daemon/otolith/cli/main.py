@@ -21,6 +21,7 @@ COMMANDS = {
     "status": "otolith.cli.status:status",
     "reload": "otolith.cli.reload:reload",
     "keys": "otolith.cli.keys:keys",
+    "service": "otolith.cli.service:service",
 }
 TRAINING = "otolith_training.cli"
 TRAINING_EXTRA = "the training extra: pip install 'otolith[training]'"

@@ -23,16 +23,21 @@ def status(socket: Path | None, as_json: bool) -> None:
 
     Exits with 1 where none answers.
     """
+    for path in [socket] if socket else running():
+        show(path, as_json=as_json)
+
+
+def show(path: Path, *, as_json: bool) -> None:
+    """Print how the daemon with that control socket is. Raises `OtolithError` where it does not tell."""
     from otolith.wire.control import Request, ask
 
-    for path in [socket] if socket else running():
-        answer = ask(path, Request("status"))
-        if answer.status is None:
-            raise OtolithError(f"{path}: answered without a status; is it of another release?")
-        if as_json:
-            click.echo(json.dumps(_plain(answer.status)))
-        else:
-            _print(path, answer.status)
+    answer = ask(path, Request("status"))
+    if answer.status is None:
+        raise OtolithError(f"{path}: answered without a status; is it of another release?")
+    if as_json:
+        click.echo(json.dumps(_plain(answer.status)))
+    else:
+        _print(path, answer.status)
 
 
 def running() -> list[Path]:
