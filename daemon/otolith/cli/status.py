@@ -65,13 +65,16 @@ def _print(path: Path, told: DaemonStatus) -> None:
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in ("stream", "state", "model", "level"):
         table.add_column(column)
-    for column in ("frames", "gaps", "lost", "drops"):
+    for column in ("rate", "frames", "gaps", "lost", "drops"):
         table.add_column(column, justify="right")
     for stream in told.streams:
         level = "" if stream.level_dbfs is None else f"{stream.level_dbfs:.0f} dBFS"
         style = "" if stream.state == LISTENING else "red"
+        rate = "" if stream.rate is None else f"{stream.rate:,.4g} Hz"
         counts = (f"{count:,}" for count in (stream.frames, stream.gaps, stream.lost, stream.drops))
-        table.add_row(Text(stream.stream, "bold"), Text(stream.state, style), Text(stream.model, "dim"), level, *counts)
+        table.add_row(
+            Text(stream.stream, "bold"), Text(stream.state, style), Text(stream.model, "dim"), level, rate, *counts
+        )
     console.print(
         f"[bold]otolith {told.version}[/], process {told.pid}, up {told.up_s:,.0f} s, publishing on {told.publish}"
     )

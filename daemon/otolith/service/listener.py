@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -23,15 +24,14 @@ from otolith.inference.stream import Stream
 from otolith.inference.utterance import ENDED, make_endpointer
 from otolith.service.relief import CHANGED, Relief
 from otolith.service.resumption import Ear, Kept, Resampled, Resumption
+from otolith.sources.pace import TOLERANCE
 from otolith.sources.source import Block
 from otolith.wire.line import Standing
 from otolith.wire.messages import FRESH, LISTENING, Message, StatusMessage
 from otolith.wire.scribe import Scribe
 
-# Sensors run a little off their nominal rate (102.5 and 104.3 Hz for "100 Hz"); rows are fed by count within this.
-SENSOR_RATE_TOLERANCE = 0.2
 FROM_ITS_START = Standing("", 0)  # of a source that counts nothing
-
+RATE_HEARTBEATS = 11  # the rate is measured over so many: ten seconds
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ class Listener:
         self._time_ns = 0  # capture time of the last sample taken, behind the resampler
         self._captured_ns = 0  # and before it, where there is one
         self._told_frames = 0  # at the last heartbeat
+        self._counts: deque[tuple[float, int]] = deque(maxlen=RATE_HEARTBEATS)  # when, and how many frames by then
         self._clipped_s = self._flat_s = 0
         self._is_away, self._state = False, LISTENING
 
@@ -69,7 +70,8 @@ class Listener:
         """What there is to tell of one block at once, in order."""
         samples, time_ns = block.samples, block.time_ns
         self._taken += len(samples)
-        is_plain = len(samples) and not (block.lost or block.ends or self._is_away or self._resumption)
+        is_odd = block.lost or block.reason or block.ends or self._is_away or self._resumption
+        is_plain = len(samples) and not is_odd
         if is_plain and self._resampler is None:  # nearly always, and nearly always there is nothing to tell
             return self._push(samples, time_ns)
         self._taken += block.lost
@@ -84,7 +86,7 @@ class Listener:
         if not self._time_ns:  # what is lost before anything was heard has a time as well
             self._time_ns = time_ns - round((len(samples) + block.lost) / (self.source_rate or 1.0) * 1e9)
         messages: list[Message] = goes_on
-        if block.lost or turns or self._is_away > was_away:
+        if block.lost or turns or self._is_away > was_away or (block.reason and not was_away):
             messages += self._declare(round(block.lost * self._per_source_sample), block.reason)
         if self._resampler is not None:
             self._captured_ns = time_ns
@@ -218,6 +220,7 @@ class Listener:
             began=self.began,
             kept=self._kept,
             degraded=degraded,
+            rate=self._measure(uptime_s),
         )
 
     def _begin(self, resumption: Resumption, block: Block) -> tuple[list[Message], Block]:
@@ -230,7 +233,17 @@ class Listener:
             messages = self._declare(lost, reason)
         else:
             messages = self._skip(lost, reason) if reason else []
-        return messages, msgspec.structs.replace(block, lost=0)
+        return messages, msgspec.structs.replace(block, lost=0, reason=block.reason if self._is_away else "")
+
+    def _measure(self, uptime_s: float) -> float | None:
+        """Samples (or rows) of the source a second, over the last heartbeats; None before there are two."""
+        self._counts.append((uptime_s, self.frames))
+        since_s, before = self._counts[0]
+        passed_s = uptime_s - since_s
+        if passed_s <= 0:
+            return None
+        samples = (self.frames - before) * self._card.hop_length / self._per_source_sample
+        return round(samples / passed_s, 2)
 
     def _turn_to(self, rate: float) -> None:
         """The source has another rate from here on: it is another device, or the same one set otherwise."""
@@ -331,7 +344,7 @@ def check_rate(card: Card, rate: float, resample: bool, where: str) -> None:
                 f"{where}: model expects {card.sample_rate:g} Hz, source gives {rate:g} Hz and resample is off; "
                 "set resample = true"
             )
-    elif rate and abs(rate / card.sample_rate - 1) > SENSOR_RATE_TOLERANCE:
+    elif rate and abs(rate / card.sample_rate - 1) > TOLERANCE:
         raise SettingsError(
             f"{where}: model expects rows at {card.sample_rate:g} Hz, source gives {rate:.4g} Hz; "
             "resample the recording or train a model for its rate"

@@ -13,12 +13,15 @@ from typing import Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from otolith.errors import UsageError
 from otolith.inference.card import Channel, Kind, Tokens
 from otolith.inference.framing import Samples
 
-SCHEMES = ("microphone", "recording", "pipe")
+SCHEMES = ("microphone", "recording", "pipe", "serial", "mqtt", "mqtts")
+SECRETS = {"user", "username", "password"}
 LATE = "the daemon was late"
 
 PACED_BLOCK_S = 0.04
@@ -31,7 +34,8 @@ class Block(msgspec.Struct, frozen=True, eq=False, gc=False):
     `time_ns` is the UTC capture time of the last of them; `lost` samples went missing before the first, for `reason`.
     A block may be empty and only tell of a loss: nothing is heard then, and the reason is why. `rate` is how many
     samples a second there are from here on, where that is not what the source said before. `ends`: an utterance is over
-    behind it.
+    behind it. `stamps_s` `(n,)` are the rows' times by their sensor's own clock, NaN of one without; what they tell is
+    said by the other fields once `Timed` has read them.
     """
 
     samples: Samples
@@ -40,6 +44,7 @@ class Block(msgspec.Struct, frozen=True, eq=False, gc=False):
     reason: str = ""
     rate: float = 0.0
     ends: bool = False
+    stamps_s: NDArray[np.float64] | None = None
 
 
 class Wanted(Protocol):
@@ -88,13 +93,21 @@ class Spec:
 
     @classmethod
     def parse(cls, text: str) -> Spec:
-        """Raises `UsageError` on a scheme that is not known."""
+        """Raises `UsageError` on a scheme that is not known, and on a secret, which it does not repeat."""
         scheme, colon, rest = text.partition(":")
         if not colon or scheme not in SCHEMES:
             known = ", ".join(f"{name}:" for name in SCHEMES)
             raise UsageError(f"source {text!r}: begins with none of {known}; write for example recording:clip.wav")
         target, _, query = rest.partition("?")
-        return cls(text, scheme, target, dict(parse_qsl(query, keep_blank_values=True)))
+        options = dict(parse_qsl(query, keep_blank_values=True))
+        if scheme.startswith("mqtt") and (
+            "@" in target.removeprefix("//").partition("/")[0] or set(options) & set(SECRETS)
+        ):
+            raise UsageError(
+                f"source {scheme}://...: holds a user or a password, which everybody could read; "
+                "write them in a file and name it with ?login=FILE"
+            )
+        return cls(text, scheme, target, options)
 
     def allow(self, *names: str) -> None:
         """Raises `UsageError` where an option is none of `names`."""
@@ -115,6 +128,14 @@ class Spec:
         if not value.isdecimal() or not lowest <= int(value) <= highest:
             raise UsageError(f"source {self.text!r}: {name} is {value!r}; it must be from {lowest} to {highest}")
         return int(value)
+
+    def names(self, name: str) -> list[str]:
+        """An option that names columns: `a,b,c`; none where it is not given."""
+        value = self.options.get(name)
+        names = [] if value is None else [each.strip() for each in value.split(",")]
+        if not all(names) or len(set(names)) < len(names):
+            raise UsageError(f"source {self.text!r}: {name} is {value!r}; name each column once, as in t,acc_x,acc_y")
+        return names
 
 
 class Pace:

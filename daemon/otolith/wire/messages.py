@@ -114,6 +114,7 @@ class StatusMessage(Message, frozen=True, kw_only=True, tag="status"):
     which full scale was touched, `flat_s` those since one last held more than one value: a microphone muted, or broken.
     `began` is `fresh` or `resumed` (from the state of an earlier run), and why; `kept` counts samples that wait for the
     next run, in the last words of a stopped daemon. `degraded` says what the daemon cannot do beside predicting.
+    `rate` is how many of the source's samples (or rows) came a second over the last ten (None before that is known).
 
     Stream `@ingest` is the daemon itself, where streams come from the network: `streams` are there now, `refused`
     counts by reason what was not taken since it started; the others have neither field.
@@ -133,6 +134,7 @@ class StatusMessage(Message, frozen=True, kw_only=True, tag="status"):
     began: str = FRESH
     kept: int = 0
     degraded: str = ""
+    rate: float | None = None
     streams: int | msgspec.UnsetType = msgspec.UNSET
     refused: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
