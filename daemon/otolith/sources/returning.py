@@ -1,6 +1,7 @@
 """A device that goes away and comes back: it is opened again and again, and what passed meanwhile is declared lost.
 
-How much that was is told by a clock that nobody sets: a device that is not there counts no samples.
+How much that was is told by a clock that nobody sets: a device that is not there counts no samples. Where nothing can
+pass by (a pipe without a writer), or the rows' own times tell, what is away is said and nothing counted.
 """
 
 from __future__ import annotations
@@ -14,26 +15,43 @@ import numpy as np
 from msgspec.structs import replace
 
 from otolith.errors import DeviceHangsError, SourceError
+from otolith.inference.framing import Samples
 from otolith.sources.source import Block, Source
 
 FIRST_WAIT_S = 0.25  # before a device is tried again; twice as long each time ...
 LONGEST_WAIT_S = 2.0  # ... up to this: one that is back is heard within five seconds
 
+NO_SAMPLES = np.empty(0, np.int16)
+
 log = logging.getLogger(__name__)
 
 
+def always() -> bool:
+    """What passes by is lost."""
+    return True
+
+
 class Returning:
-    """A live source that is opened anew, by the name it had, whenever it fails.
+    """A source that is opened anew, by the name it had, whenever it fails.
 
     `open_device` opens it, and raises `SourceError` where that cannot be done. With `waits` it may be missing at first;
-    `rate` holds until it can be asked. While it fails, each try tells what was missed by a block without samples.
+    `rate` holds until it can be asked. While it fails, each try tells what was missed by a block without samples
+    (`nothing`), as long as `counts` says that what passes is lost.
     Raises `SourceError` where it is missing and `waits` is not set, and what no new try will mend: `DeviceHangsError`.
     """
 
-    live = True
-
-    def __init__(self, open_device: Callable[[], Source], rate: float, *, waits: bool) -> None:
-        self._open_device = open_device
+    def __init__(
+        self,
+        open_device: Callable[[], Source],
+        rate: float,
+        *,
+        waits: bool,
+        live: bool = True,
+        counts: Callable[[], bool] = always,
+        nothing: Samples = NO_SAMPLES,
+    ) -> None:
+        self.live = live
+        self._open_device, self._counts, self._nothing = open_device, counts, nothing
         self._source: Source | None = None
         self.rate = rate
         self._heard_s = time.monotonic()  # until when everything is accounted for
@@ -51,12 +69,15 @@ class Returning:
         while not stop.is_set():
             try:
                 for block in self._open().blocks(stop):
-                    if len(block.samples):
+                    if len(block.samples) or block.lost:
                         yield self._counted(block, reason)
                         reason, wait_s = "", FIRST_WAIT_S
-                    else:
+                    else:  # a silence: what passes in it is told once it is over, or given up
+                        if block.reason != reason:
+                            told = {"event": "stalled", "reason": block.reason}
+                            log.warning("%s; it is waited for", block.reason, extra=told)
                         reason = block.reason
-                        yield self._absence(reason)
+                        yield block
             except DeviceHangsError:
                 raise
             except SourceError as error:
@@ -82,15 +103,15 @@ class Returning:
         if not reason:
             self._heard_s = time.monotonic()
             return block
-        log.info("it is back: %g Hz", self.rate, extra={"event": "back"})
-        lost = max(0, self._passed() - len(block.samples))
+        log.info("it is back (%s): %g Hz", reason, self.rate, extra={"event": "back"})
+        lost = max(0, self._passed() - len(block.samples) - block.lost)
         return replace(block, lost=block.lost + lost, reason=reason, rate=self.rate)
 
     def _absence(self, reason: str) -> Block:
-        return Block(np.empty(0, np.int16), time.time_ns(), self._passed(), reason, self.rate)
+        return Block(self._nothing, time.time_ns(), self._passed(), reason, self.rate)
 
     def _passed(self) -> int:
         """Samples that went by since all was accounted for; they are, from here on."""
         now_s = time.monotonic()
         passed, self._heard_s = round((now_s - self._heard_s) * self.rate), now_s
-        return passed
+        return passed if self._counts() else 0
