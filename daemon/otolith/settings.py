@@ -174,8 +174,7 @@ def check_settings(settings: Settings, where: str) -> None:
     names = [stream.name for stream in settings.stream]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise SettingsError(f'{where}: two streams are named "{twice[0]}"; give each its own name')
-    if sum(stream.source.startswith("pipe:") for stream in settings.stream) > 1:
-        raise SettingsError(f"{where}: two streams read pipe:; there is one standard input")
+    _check_sources(settings, where)
     if settings.workers > 1 and (piped := [s.name for s in settings.stream if s.source.startswith("pipe:")]):
         raise SettingsError(
             f'{where}: stream "{piped[0]}": workers = {settings.workers}, and what a worker has read of pipe: would '
@@ -202,6 +201,15 @@ def address_of(bind: str, where: str = "") -> tuple[str, int]:
             f"bind {DEFAULT_METRICS}, and let a proxy with TLS and a password, or ssh -L, carry it elsewhere"
         )
     return host, int(port)
+
+
+def _check_sources(settings: Settings, where: str) -> None:
+    """No two streams read what only one can read. Raises `SettingsError`."""
+    read = [stream.source.partition("?")[0] for stream in settings.stream]
+    alone = [source for source in read if source.startswith(("pipe:", "serial:"))]
+    if twice := next((source for source in alone if alone.count(source) > 1), None):
+        what = "there is one standard input" if twice == "pipe:" else "each would get a part of it"
+        raise SettingsError(f"{where}: two streams read {twice}; {what}")
 
 
 def _check_routes(settings: Settings, where: str) -> None:

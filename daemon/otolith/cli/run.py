@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     "--source",
     metavar="SPEC",
     callback=check_source,
-    help="What to listen to: microphone:, recording:PATH, pipe:, udp://...",
+    help="What to listen to: microphone:, recording:PATH, pipe:, serial:, mqtt://, udp://...",
 )
 @click.option("--publish", metavar="ENDPOINT", help=f"Where to publish.  [default: {DEFAULT_ENDPOINT}]")
 @click.option("--name", metavar="NAME", help="The stream's name.  [default: the model's]")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otolith.service.listener import check_rate
-from otolith.service.opening import at_route, at_stream, open_models, open_stream, spec_of
+from otolith.service.opening import at_route, at_stream, check_stream, open_models, open_stream
 from otolith.settings import Settings, triggers_for
 from otolith.sinks.publisher import check_publish
 from otolith.wire.guard import open_guard
@@ -23,7 +23,7 @@ def check_daemon(settings: Settings, where: str) -> list[str]:
         at = at_stream(where, stream)
         model = models[stream.model]
         triggers_for(stream, model.card, at)
-        if spec_of(stream, at).scheme != "microphone":  # a device may be plugged in later
+        if not check_stream(stream, model, at):  # a device may be plugged in later
             check_rate(model.card, open_stream(stream, model, at).rate, stream.resample, at)
         lines.append(f'stream "{stream.name}": {stream.source} -> {model.identity}')
     if settings.ingest is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from otolith.errors import OtolithError, SettingsError, UsageError
 from otolith.inference.model import Model
 from otolith.settings import RouteSettings, Settings, StreamSettings
-from otolith.sources.open import open_source
+from otolith.sources.open import can_be_missing, check_source, open_source
 from otolith.sources.source import Source, Spec
 
 
@@ -32,6 +32,18 @@ def open_stream(stream: StreamSettings, model: Model, at: str) -> Source:
         raise SettingsError(f"{at}: {error}") from None
     except OtolithError as error:
         raise type(error)(f"{at}: {error}") from None
+
+
+def check_stream(stream: StreamSettings, model: Model, at: str) -> bool:
+    """Check what can be known of a source that may come later; False where it has to be there. Raises `SettingsError`
+    that begins with `at`.
+    """
+    spec = spec_of(stream, at)
+    try:
+        check_source(spec, model.card)
+    except UsageError as error:
+        raise SettingsError(f"{at}: {error}") from None
+    return can_be_missing(spec)
 
 
 def spec_of(stream: StreamSettings, at: str) -> Spec:
