@@ -72,7 +72,7 @@ def test_only_one_place_in_the_daemon_knows_the_trainer() -> None:
     ("code", "absent"),
     [
         ("import otolith.cli.main as m; m.otolith.list_commands(None)", (*HEAVY, "numpy", "zmq", "onnxruntime")),
-        ("import otolith.service.assemble, otolith.cli.run, otolith.cli.infer", HEAVY),
+        ("import otolith.service.assemble, otolith.cli.run, otolith.cli.infer", (*HEAVY, "paho", "serial")),
         ("import otolith.service.workers, otolith.cli.run", (*HEAVY, "onnxruntime", "soundfile", "soxr")),
         ("from otolith import Producer", (*HEAVY, "onnxruntime", "soundfile", "click")),
         ("from otolith import Subscriber", (*HEAVY, "onnxruntime", "soundfile", "click")),
