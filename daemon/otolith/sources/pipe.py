@@ -79,7 +79,7 @@ class StandardInput:
         """As `Source.blocks`. Raises `SourceError` where it ends in the middle of a sample, or begins with what is no
         row at all.
         """
-        for read in read_until_closed(self._fd, "pipe:", self._patience, stop):
+        for read in read_until_closed(self._fd, "pipe", self._patience, stop):
             yield from self._contents.push(read)
         if not stop.is_set():
             yield from self._contents.end()
