@@ -54,10 +54,13 @@ def test_nonsense_is_told_to_be_that(control: Control, nonsense: bytes) -> None:
 
 
 @pytest.mark.parametrize("broken", [b"", b'{"command"', b"x" * (2 * LINE_BYTES)])
-def test_a_line_that_never_ends_or_is_too_long_is_let_go(control: Control, broken: bytes) -> None:
+def test_a_line_that_never_ends_or_is_too_long_is_let_go(
+    control: Control, broken: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         assert raw(control.path, broken) == b""
     assert ask(control.path, Request("status")).changes == ["heard"]
+    assert not caplog.records, "who only looks whether somebody is there is not logged"
 
 
 def test_who_connects_and_says_nothing_holds_up_the_next_for_a_second_at_most(control: Control) -> None:

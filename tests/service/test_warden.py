@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import socket
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,11 @@ import zmq
 from otolith.service.warden import Warden
 from otolith.sinks.echo import Echo
 from otolith.sinks.publisher import Publisher
+from tests.conftest import SOUND, UNAVOIDABLE
 from tests.processes import DaemonProcess
+
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17  # ptrace(2)
+WAIT_ALL = 0x40000000  # __WALL: of threads too
 
 
 class Awaited:
@@ -74,10 +81,10 @@ def test_the_watchdog_is_fed_only_while_frames_flow_and_messages_leave(systemd: 
     warden.look(1, 50, sound, [])
     warden.look(2, 100, sound, [])
     leaves = False
-    warden.look(3, 150, sound, [])
+    warden.look(5, 150, sound, [])
     leaves = True
-    warden.look(6, 150, sound, [])
-    warden.look(7, 200, sound, [])
+    warden.look(8, 150, sound, [])
+    warden.look(9, 200, sound, [])
     said = [note.split("\n")[0][:23] for note in told(systemd)[1:]]
     assert said == ["WATCHDOG=1", "WATCHDOG=1", "STATUS=nothing leaves: ", "STATUS=nothing is heard", "WATCHDOG=1"]
 
@@ -100,6 +107,45 @@ def test_an_echo_that_does_not_come_is_told(systemd: socket.socket) -> None:
         echo._ear.disconnect(echo._ear.getsockopt(zmq.LAST_ENDPOINT))
         assert [echo.pulse() for _ in range(3)] == [False] * 3
         echo.close()
+
+
+@pytest.mark.parametrize("thread", ["", "ZMQbg/IO/0"])
+def test_a_daemon_whose_thread_hangs_starves_its_watchdog(
+    systemd: socket.socket, endpoint: str, tiny_audio_file: Path, thread: str
+) -> None:
+    arguments = ("--model", str(tiny_audio_file), "--source", f"recording:{SOUND}", "--publish", endpoint)
+    with DaemonProcess(*arguments) as daemon:
+        while b"WATCHDOG=1" not in systemd.recv(4096):
+            pass
+        with stopped(thread_of(daemon.process.pid, thread)):
+            time.sleep(3.5)  # by now it would have been fed, if it ever is
+            told(systemd)
+            time.sleep(2.5)
+            notes = told(systemd)
+        assert not [note for note in notes if "WATCHDOG=1" in note]
+        assert any("nothing leaves" in note for note in notes) == bool(thread)
+        systemd.settimeout(15)
+        while b"WATCHDOG=1" not in systemd.recv(4096):
+            pass
+
+
+def thread_of(pid: int, name: str) -> int:
+    """The main thread, which steps and publishes, or the one of that name."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return next(int(task.name) for task in tasks if (task / "comm").read_text().strip() == name) if name else pid
+
+
+@contextmanager
+def stopped(thread: int) -> Iterator[None]:
+    """One thread of another process stands still; the others go on, unlike with SIGSTOP."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    if libc.ptrace(PTRACE_SEIZE, thread, None, None):
+        pytest.skip(f"{UNAVOIDABLE}no thread may be stopped here: {os.strerror(ctypes.get_errno())}")
+    assert libc.ptrace(PTRACE_INTERRUPT, thread, None, None) == 0
+    os.waitpid(thread, WAIT_ALL)
+    yield
+    assert libc.ptrace(PTRACE_DETACH, thread, None, None) == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -182,3 +182,19 @@ def test_it_is_installed_looked_at_and_removed_by_command(idle: Machine) -> None
     assert idle.run("ls", "/var/lib/otolith-porch").returncode != 0
     assert idle.run("ls", "/etc/otolith/porch.toml").returncode == 0
     assert idle.run(*otolith, "status", "--name", "porch").returncode == 1
+
+
+def test_it_runs_in_a_users_session(idle: Machine) -> None:
+    idle.systemctl("start", "user@0.service")
+    idle.run("mkdir", "--parents", "/root/.config")
+    idle.run("cp", "--recursive", "/etc/otolith", "/root/.config/")
+    session = ("env", "HOME=/root", "XDG_RUNTIME_DIR=/run/user/0")
+    service = (*session, "/opt/otolith/bin/otolith", "service")
+    done = idle.run(*service, "install", "--user")
+    assert done.returncode == 0, done.stderr
+    told = idle.run(*service, "status", "--user").stdout
+    assert "otolith.service: active (running), enabled" in told
+    assert "/run/user/0/otolith/daemon-" in told
+    assert idle.run(*session, "systemctl", "--user", "reload", "otolith").returncode == 0
+    assert idle.run(*service, "uninstall", "--user", "--purge").returncode == 0
+    assert idle.run("ls", "/root/.local/state/otolith").returncode != 0

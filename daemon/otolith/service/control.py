@@ -84,8 +84,9 @@ class Control:
     def _serve(self, line: socket.socket) -> None:
         if not _is_trusted(line):
             return
+        said = read_line(line, LINE_BYTES)
         try:
-            request = msgspec.json.decode(read_line(line, LINE_BYTES), type=Request)
+            request = msgspec.json.decode(said, type=Request)
             answer = self._answer(request)
         except msgspec.MsgspecError as error:
             answer = Answer(error=f"not a request: {error}")

@@ -289,7 +289,7 @@ class Loop:
             if self.report is not None:
                 uptime_s = now_s - self.accounts.started_s
                 self._publish([self.report.write(self.accounts, streams, uptime_s, self.ailments.text)])
-            self.warden.look(now_s, self.accounts.frames, self._own(), self._told.values())
+            self.warden.look(now_s, self.accounts.frames, self._own(), self._told.values(), self.ailments.text)
 
     def _own(self) -> list[Listener]:
         """Those whose sources the daemon opens itself."""

@@ -14,7 +14,7 @@ from otolith.service.systemd import notify
 from otolith.wire.messages import LISTENING, StatusMessage
 
 SLOWEST_S = 10.0  # between frames: slower streams are not awaited
-PATIENCE_S, PATIENCE_FRAMES = 2.0, 3  # without a frame of any stream
+PATIENCE_S, PATIENCE_FRAMES = 2.0, 3  # without a frame of any stream, or a word that arrives
 
 
 class Warden:
@@ -24,7 +24,7 @@ class Warden:
         self._pulse = pulse
         self.is_ready = False
         self._frames = 0
-        self._flowed_s = -math.inf
+        self._flowed_s = self._left_s = -math.inf
 
     def greet(self, awaited: Collection[Listener], streams: int) -> None:
         """Tell that the daemon is ready, where it is: a frame was stepped, or none is awaited."""
@@ -32,19 +32,28 @@ class Warden:
             self.is_ready = True
             notify("READY=1", f"STATUS={_heard_of(streams, 0)}")
 
-    def look(self, now_s: float, frames: int, awaited: Collection[Listener], told: Collection[StatusMessage]) -> None:
+    def look(
+        self,
+        now_s: float,
+        frames: int,
+        awaited: Collection[Listener],
+        told: Collection[StatusMessage],
+        degraded: str = "",
+    ) -> None:
         """Once a second: feed the watchdog if `frames` of any stream came lately, or none is awaited."""
+        if self._pulse() or self._left_s == -math.inf:  # the first word has no time to arrive
+            self._left_s = now_s
         if frames > self._frames:
             self._frames, self._flowed_s = frames, now_s
         patience_s = min((_patience_s(listener) for listener in awaited if _is_awaited(listener)), default=math.inf)
-        is_heard = self._pulse()
         if now_s - self._flowed_s > patience_s:
             why = next((f": {each.stream}: {each.state}" for each in told if each.state != LISTENING), "")
             notify(f"STATUS=nothing is heard{why}")
-        elif not is_heard:
+        elif now_s - self._left_s > PATIENCE_S:
             notify("STATUS=nothing leaves: what was published last has not arrived at our own subscriber")
         elif self.is_ready:
-            notify("WATCHDOG=1", f"STATUS={_heard_of(len(told), frames)}")
+            ill = f"; degraded: {degraded}" if degraded else ""
+            notify("WATCHDOG=1", f"STATUS={_heard_of(len(told), frames)}{ill}")
 
 
 def _heard_of(streams: int, frames: int) -> str:
