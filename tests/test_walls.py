@@ -19,7 +19,7 @@ FLOORS = [
     {"service"},
     {"sources", "sinks"},
     {"wire"},
-    {"inference", "recordings", "settings"},
+    {"inference", "recordings", "settings", "trial"},
     {"errors"},
 ]
 

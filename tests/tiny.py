@@ -103,7 +103,9 @@ def tiny_card(model: onnx.ModelProto, kind: Kind, task: str = "tag") -> Card:
         utterance=Utterance(0.2, -30.0) if task == "classify" else UNSET,
     )
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    feeds = {"frames": proof_frames(card, 1, 0.5, 16), "state.hidden": np.zeros((1, HIDDEN), np.float32)}
+    feeds = {"frames": proof_frames(card, 1, 0.5, 16)}
+    for state in session.get_inputs()[1:]:
+        feeds[state.name] = np.zeros((1, *state.shape[1:]), np.float32)
     posteriors = session.run(["posteriors"], feeds)[0][0]
     return replace(card, proof=Proof(1, 16, 0.5, posteriors.tolist()))
 
@@ -130,3 +132,38 @@ def _frames(width: int) -> onnx.ValueInfoProto:
 
 def _value(name: str, *shape: str | int) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def shaped_graph() -> onnx.ModelProto:
+    """Overlapping hops, a convolution and computed shapes, as in real front ends; takes a tiny audio model's card."""
+    node, half = helper.make_node, HOP_LENGTH // 2
+    ints = {"one": [1], "last": [2**31 - 1], "minus": [-1], "rows": [0, 0, 2, half], "width": [3]}
+    initializers = [numpy_helper.from_array(np.array(value), name) for name, value in ints.items()]
+    rng = np.random.default_rng(2)
+    floats = {"kernel": (1, 1, 2, 1), "w_in": (HOP_LENGTH, 3)}
+    initializers += [numpy_helper.from_array(rng.random(s).astype(np.float32), name) for name, s in floats.items()]
+    nodes = [
+        node("Concat", ["state.window", "frames"], ["hops"], axis=1),
+        node("Slice", ["hops", "minus", "last", "one"], ["state.window.next"]),
+        node("Unsqueeze", ["hops", "one"], ["plane"]),
+        node("Conv", ["plane", "kernel"], ["smooth"]),  # (streams, 1, frames, hop)
+        node("Squeeze", ["smooth", "one"], ["rows_of_hops"]),
+        node("Reshape", ["rows_of_hops", "rows"], ["halves"]),
+        node("Transpose", ["halves"], ["swapped"], perm=[0, 1, 3, 2]),
+        node("Flatten", ["swapped"], ["flat"], axis=2),
+        node("Reshape", ["flat", "pair"], ["again"]),
+        node("MatMul", ["again", "w_in"], ["bands"]),
+        node("Shape", ["frames"], ["dims"], start=0, end=2),
+        node("Concat", ["dims", "width"], ["shape"], axis=0),
+        node("Reshape", ["bands", "shape"], ["logits"]),
+        node("Softmax", ["logits"], ["posteriors"], axis=-1),
+    ]
+    initializers.append(numpy_helper.from_array(np.array([-1, HOP_LENGTH]), "pair"))
+    graph = helper.make_graph(
+        nodes,
+        "shaped",
+        [_frames(HOP_LENGTH), _value("state.window", "streams", 1, HOP_LENGTH)],
+        [_value("posteriors", "streams", "frames", 3), _value("state.window.next", "streams", 1, HOP_LENGTH)],
+        initializers,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

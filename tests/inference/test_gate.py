@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +113,58 @@ def test_only_regular_files_are_read(tmp_path: Path, make: Callable[[Path], None
     make(tmp_path / "odd.onnx")
     with pytest.raises(ModelError, match=r"not a regular file|cannot be opened"):
         Model.open(tmp_path / "odd.onnx")
+
+
+def test_a_link_out_of_its_folder_is_not_followed(tmp_path: Path, tiny_audio_file: Path) -> None:
+    (tmp_path / "link.onnx").symlink_to(tiny_audio_file)
+    with pytest.raises(ModelError, match=r"link\.onnx: is a link out of its folder"):
+        Model.open(tmp_path / "link.onnx")
+
+
+def test_a_link_within_its_folder_is_followed(tmp_path: Path, tiny_audio_file: Path) -> None:
+    (tmp_path / "releases").mkdir()
+    (tmp_path / "releases" / "3.onnx").write_bytes(tiny_audio_file.read_bytes())
+    (tmp_path / "current.onnx").symlink_to("releases/3.onnx")
+    assert Model.open(tmp_path / "current.onnx").card.name == "tiny-audio"
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop.onnx").symlink_to("loop.onnx")
+    with pytest.raises(ModelError, match=r"loop\.onnx: cannot be opened"):
+        Model.open(tmp_path / "loop.onnx")
+
+
+def test_a_device_is_not_opened() -> None:
+    with pytest.raises(ModelError, match=r"/dev/zero: is not a regular file"):
+        Model.open("/dev/zero")
+
+
+def test_what_was_checked_is_what_is_opened(
+    tmp_path: Path, tiny_audio_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "swapped.onnx"
+    path.write_bytes(tiny_audio_file.read_bytes())
+    inspect = gate.inspect
+
+    def swap(content: bytes, where: str) -> str:
+        path.write_bytes(b"something else, as soon as it was read")
+        return inspect(content, where)
+
+    monkeypatch.setattr(gate, "inspect", swap)
+    assert Model.open(path).digest == hashlib.sha256(tiny_audio_file.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_weight_that_is_no_finite_number_is_refused(tmp_path: Path, value: float) -> None:
+    model = graph()
+    model.graph.initializer.append(numpy_helper.from_array(np.full(3, value, np.float32), "weight"))
+    check_refused(tmp_path / "nan.onnx", with_card(model, "{}"), "a weight that is no finite number")
+
+
+def test_an_attribute_that_is_no_finite_number_is_refused(tmp_path: Path) -> None:
+    model = graph()
+    model.graph.node.append(helper.make_node("Constant", [], ["c"], value_float=float("inf")))
+    check_refused(tmp_path / "inf.onnx", with_card(model, "{}"), "a number that is not finite")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

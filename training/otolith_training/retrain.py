@@ -21,6 +21,7 @@ from rich.table import Table
 from otolith.errors import OtolithError
 from otolith.inference.card import DataSet
 from otolith.inference.model import Model
+from otolith.trial import open_model
 from otolith_training.data.datasets import NOISE_FOLDER, AnyItem, Clip, Run, fingerprint, read_clips, read_runs
 from otolith_training.data.material import Items, describe_sets, list_items
 from otolith_training.data.signals import format_of, read_signals, split_signals
@@ -56,7 +57,7 @@ def retrain(path: Path, added: Path, data: Path, out: Path | None, force: bool, 
 
     Without `out` the model takes its parent's place, which is kept beside it as `NAME.previous.onnx`.
     """
-    parent = Model.open(path)
+    parent = open_model(path)
     old = parse_recipe(parent.card.recipe, f"{path}: the card's recipe")
     require_task(old, "otolith retrain", "tag")
     lesson = prepare(parent, old, added, data, console)

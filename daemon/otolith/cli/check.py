@@ -18,9 +18,9 @@ def check(file: Path) -> None:
         lines = check_daemon(read_settings(file), str(file))
     else:
         from otolith.cli.lines import lines_for_model
-        from otolith.inference.model import Model
+        from otolith.trial import open_model
 
-        lines = lines_for_model(Model.open(file))
+        lines = lines_for_model(open_model(file))
     for line in lines:
         click.echo(line)
     click.echo(f"{file}: good")

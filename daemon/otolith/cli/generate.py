@@ -39,9 +39,9 @@ def generate(model: Path, prompt: Path | None, steps: int, temperature: float, s
     """
     from otolith.errors import UsageError
     from otolith.inference.card import Tokens
-    from otolith.inference.model import Model
+    from otolith.trial import open_model
 
-    opened = Model.open(model)
+    opened = open_model(model)
     if opened.card.task != "forecast":
         raise UsageError(
             f"{model}: a model of task {opened.card.task} tells what it hears; only one of task forecast can run on"

@@ -21,10 +21,12 @@ def infer(ctx: click.Context, model: str, files: tuple[str, ...], kinds: tuple[K
     that cannot be read is told and left out; the exit code is 1 then.
     """
     from otolith.errors import RecordingError
-    from otolith.inference.model import Model
-    from otolith.service.offline import listen_to
+    from otolith.trial import Trial
 
-    opened = Model.open(model)
+    with Trial() as trial:  # it is ready by the time that what follows is imported
+        from otolith.service.offline import listen_to
+
+        opened = trial.open(model)
     wanted = kinds or (KINDS if as_json else ("detection", "anomaly", "gap"))
     unread = 0
     for file in files:

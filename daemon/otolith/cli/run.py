@@ -98,9 +98,12 @@ def _reload_on_hangup(daemon: Daemon | Workers, read: Callable[[], Settings]) ->
 def _open(settings: Settings, where: str) -> Daemon | Workers:
     """The daemon as one process, or as several of which this one opens no model."""
     if settings.workers == 1:
-        from otolith.service.assemble import assemble
+        from otolith.trial import Trial
 
-        return assemble(settings, where)
+        with Trial() as trial:  # it is ready by the time that what follows is imported
+            from otolith.service.assemble import assemble
+
+            return assemble(settings, where, trial=trial)
     from otolith.service.workers import Workers
 
     return Workers(settings, where)

@@ -17,6 +17,10 @@ from otolith.errors import ModelError
 
 FORMAT = 1
 METADATA_KEY = "otolith.card"
+MAX_CARD_BYTES = 8 << 20
+MAX_CARD_VALUES = 400_000  # each costs up to 72 bytes once read; a vocabulary of 8,192 words with its proof has 80,000
+MAX_PROOF_VALUES = 1 << 22  # of its input
+MAX_NAME = 128  # characters
 ANOMALY = "anomaly"  # the name of its trigger among those of labels
 FULL_SCALE = "full scale"  # the unit of samples that are only known in parts of what their source can give
 
@@ -201,11 +205,16 @@ class Card(msgspec.Struct, frozen=True):
 
 def read_card(text: str, where: str) -> Card:
     """Decode and check a card; `where` begins every message. Raises `ModelError`."""
+    if len(text) > MAX_CARD_BYTES or (values := text.count(",") + text.count("[") + text.count("{")) > MAX_CARD_VALUES:
+        found = f"{len(text)} characters" if len(text) > MAX_CARD_BYTES else f"some {values} values"
+        raise ModelError(f"{where}: the card holds {found}; {MAX_CARD_BYTES} and {MAX_CARD_VALUES} at most are read")
     try:
         card = msgspec.json.decode(text, type=Card)
     except msgspec.ValidationError as error:
         raise ModelError(f"{where}: the card is not whole: {error}; export the model again") from None
-    except msgspec.DecodeError as error:
+    except RecursionError:
+        raise ModelError(f"{where}: the card is nested too deeply; export the model again") from None
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise ModelError(f"{where}: the card is not JSON ({error}); export the model again") from None
     for fault in _faults(card):
         raise ModelError(f"{where}: card: {fault}")
@@ -222,6 +231,8 @@ def write_card(card: Card) -> str:
 def _faults(card: Card) -> list[str]:
     """What is wrong with a card whose types are right, each as a clause with its remedy."""
     faults = []
+    if not (card.name.isprintable() and 1 <= len(card.name) <= MAX_NAME):
+        faults.append(f"name is {card.name[:MAX_NAME]!r}; it must be 1 to {MAX_NAME} characters that can be printed")
     if card.format != FORMAT:
         faults.append(f"format is {card.format}, this otolith reads {FORMAT}; use the release that wrote the file")
     if not (math.isfinite(card.sample_rate) and 0 < card.sample_rate <= 1_000_000):
@@ -241,11 +252,21 @@ def _faults(card: Card) -> list[str]:
     faults += _section_faults(card)
     for label, trigger in card.detector.items():
         faults.extend(f"detector.{label}: {fault}" for fault in trigger_faults(trigger))
+    if unreadable := [name[:MAX_NAME] for name in _names(card) if not (name.isprintable() and len(name) <= MAX_NAME)]:
+        faults.append(f"{unreadable[0]!r}: names are {MAX_NAME} characters at most, and can be printed")
+    if not 0 <= card.proof.scale < math.inf or math.prod((card.proof.frames, *card.frame_shape)) > MAX_PROOF_VALUES:
+        faults.append(f"the proof's input is over {MAX_PROOF_VALUES} values, or its scale no number")
     if not 1 <= card.proof.frames <= 4096 or len(card.proof.posteriors) != card.proof.frames:
         faults.append(f"the proof holds {len(card.proof.posteriors)} rows for {card.proof.frames} frames")
     if any(len(row) != math.prod(card.output_shape) for row in card.proof.posteriors):
         faults.append("the proof's rows are not as long as the labels")
     return [*faults, *_forecast_faults(card), *_scale_faults(card)]
+
+
+def _names(card: Card) -> list[str]:
+    """What is shown to people; a language's labels are its tokens, which may be anything."""
+    names = [text for channel in card.channels for text in (channel.name, channel.unit)]
+    return names if card.is_language else names + card.labels
 
 
 def _forecast_faults(card: Card) -> list[str]:

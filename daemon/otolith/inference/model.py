@@ -55,9 +55,15 @@ class Model:
 
     @classmethod
     def open(cls, path: str | Path) -> Model:
-        """Read, check and prove the file at `path`. Raises `ModelError` saying what does not hold."""
-        where = str(path)
-        content = gate.read_model_file(Path(path))
+        """Read, check and prove the file at `path`. Raises `ModelError` saying what does not hold.
+
+        In this very process: what comes from strangers is tried in another one first (`otolith.trial`).
+        """
+        return cls.load(gate.read_model_file(Path(path)), str(path))
+
+    @classmethod
+    def load(cls, content: bytes, where: str) -> Model:
+        """As `open`, of a file's bytes; `where` begins every message."""
         card = read_card(gate.inspect(content, where), where)
         try:
             session = open_session(content)
@@ -109,17 +115,11 @@ class Model:
         return Bound(bound_call(self._session, binding), (*inputs.values(), *written.values()))
 
     def _prove(self, where: str) -> None:
-        """Step the card's proof and compare. Raises `ModelError` with the worst frame."""
+        """Step silence, then the card's proof, and compare. Raises `ModelError` with the worst frame."""
         proof = self.card.proof
         frames = proof_frames(self.card, proof.seed, proof.scale, proof.frames)
-        try:
-            outputs, _ = self.step(frames, self.fresh_state())
-        except Exception as error:  # noqa: BLE001 - as above
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"{where}: cannot be stepped ({reason}); export the model again") from None
-        promised = (1, proof.frames, *self.card.output_shape)
-        if outputs.shape != promised:
-            raise ModelError(f"{where}: {self.card.output} have shape {outputs.shape}, the card promises {promised}")
+        self._try(np.zeros_like(frames[:, :1]), where)
+        outputs = self._try(frames, where)
         expected = np.asarray(proof.posteriors, np.float32)  # (frames, values)
         difference = self.card.difference(outputs.reshape(expected.shape), expected)
         difference = np.nan_to_num(difference, nan=np.inf).max(axis=1)
@@ -128,6 +128,23 @@ class Model:
                 f"{where}: fails its proof: frame {worst} is {difference[worst]:.2g} from what the card promises "
                 f"({TOLERANCE:g} is allowed); the file was changed or this runtime computes otherwise: export it again"
             )
+
+    def _try(self, frames: Frames, where: str) -> Floats:
+        """What comes out of a fresh state's first step. Raises `ModelError` where it is not as promised."""
+        state = self.fresh_state()
+        try:
+            outputs, following = self.step(frames, state)
+        except Exception as error:  # noqa: BLE001 - as above
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ModelError(f"{where}: cannot be stepped ({reason}); export the model again") from None
+        promised = (1, frames.shape[1], *self.card.output_shape)
+        if outputs.shape != promised or outputs.dtype != np.float32:
+            found = f"{outputs.dtype} of shape {outputs.shape}"
+            raise ModelError(f"{where}: {self.card.output} are {found}, the card promises float32 of {promised}")
+        for name, value in following.items():
+            if value.shape != state[name].shape or value.dtype != np.float32 or not np.isfinite(value).all():
+                raise ModelError(f"{where}: {name}{NEXT} is no finite float32 of shape {state[name].shape}")
+        return outputs
 
 
 def _state_shapes(session: Any, card: Card, where: str) -> dict[str, tuple[int, ...]]:
@@ -142,7 +159,7 @@ def _state_shapes(session: Any, card: Card, where: str) -> dict[str, tuple[int, 
         shape = ", ".join(["streams", "frames", *map(str, card.frame_shape)])
         raise ModelError(f"{where}: input 'frames' should be {wanted} ({shape}) by its card; found {found}")
     if card.output not in outputs:
-        raise ModelError(f"{where}: has no output {card.output!r}; found {', '.join(outputs)}")
+        raise ModelError(f"{where}: has no output {card.output!r}; found {', '.join(outputs)[:200]}")
     shapes = {}
     for name, value in inputs.items():
         following = outputs.get(name + NEXT)

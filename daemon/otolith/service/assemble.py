@@ -9,6 +9,7 @@ from otolith.service.ailments import Ailments
 from otolith.service.daemon import Daemon
 from otolith.service.keeper import open_keeper
 from otolith.service.loop import Loop
+from otolith.service.opening import open_models
 from otolith.service.reception import Reception
 from otolith.service.report import Report
 from otolith.service.warden import Warden
@@ -17,14 +18,16 @@ from otolith.sinks.publisher import Publisher, check_publish
 from otolith.sinks.relay import Relay
 from otolith.sinks.sink import Sink
 from otolith.sinks.tally import Tally
+from otolith.trial import Trial
 from otolith.wire.guard import open_guard
 from otolith.wire.line import Ledger, Line
 
 
-def assemble(settings: Settings, where: str, line: Line | None = None) -> Daemon:
+def assemble(settings: Settings, where: str, line: Line | None = None, trial: Trial | None = None) -> Daemon:
     """Everything opened, nothing running. Errors begin with `where` and name the stream.
 
     With a `line` it is a worker: its settings are its share, and the public endpoints are held at the line's other end.
+    Models are tried in a `trial` that was begun before, or in one of our own.
     """
     guard = open_guard(settings.keys) if line is None else None
     check_publish(settings.publish, is_guarded=guard is not None or line is not None)
@@ -32,7 +35,8 @@ def assemble(settings: Settings, where: str, line: Line | None = None) -> Daemon
     boot = secrets.token_hex(8)
     ailments = Ailments()
     keeper = open_keeper(settings.state, 0 if line is None else line.worker, ailments)
-    reception = Reception(settings, where, boot, line, ledger, keeper)
+    models = open_models(settings, trial)
+    reception = Reception(settings, where, boot, line, ledger, models, keeper)
     publisher = Publisher(settings.publish, guard) if line is None or ledger is None else Relay(line, ledger)
     tally = None if settings.metrics is None else Tally()
     sinks: list[Sink] = [publisher] if tally is None else [publisher, tally]

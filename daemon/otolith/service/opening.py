@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from otolith.errors import OtolithError, SettingsError, UsageError
 from otolith.inference.model import Model
 from otolith.settings import RouteSettings, Settings, StreamSettings
 from otolith.sources.open import can_be_missing, check_source, open_source
 from otolith.sources.source import Source, Spec
+from otolith.trial import Trial
 
 
-def open_models(settings: Settings) -> dict[str, Model]:
-    """Each model file opened once, however many streams and routes lead to it; by path."""
-    return {path: Model.open(path) for path in dict.fromkeys(of.model for of in (*settings.stream, *settings.route))}
+def open_models(settings: Settings, trial: Trial | None = None) -> dict[str, Model]:
+    """Each model file tried and opened once, however many streams and routes lead to it; by path.
+
+    In a `trial` that was begun before, or in one of our own.
+    """
+    with nullcontext(trial) if trial else Trial() as begun:
+        return begun.open_all(of.model for of in (*settings.stream, *settings.route))
 
 
 def at_stream(where: str, stream: StreamSettings) -> str:

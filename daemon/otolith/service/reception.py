@@ -72,9 +72,10 @@ class Plan:
 
 
 class Reception:
-    """Opens the models and sources of `settings`. Raises `OtolithError` that begins with `where` and names the stream.
+    """Opens the sources of `settings`, whose `models` are open already, by path.
 
-    A worker has a `line`, with word of how far streams had come before it, and keeps a `ledger` of how far they come.
+    Raises `OtolithError` that begins with `where` and names the stream. A worker has a `line`, with word of how far
+    streams had come before it, and keeps a `ledger` of how far they come.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Reception:
         boot: str,
         line: Line | None,
         ledger: Ledger | None,
+        models: Mapping[str, Model],
         keeper: Keeper | None = None,
     ) -> None:
         self._where, self._boot, self._line, self._ledger, self._keeper = where, boot, line, ledger, keeper
@@ -91,7 +93,7 @@ class Reception:
         self._shelves: dict[str, Shelf] = {}  # of the settings' own streams
         self._manners: dict[str, Manner] = {}  # of every stream that is or was listened to
         self._scribes: OrderedDict[str, Scribe] = OrderedDict()  # by stream, the last to come last
-        self._plan = self._make_plan(settings, {}, None)
+        self._plan = self._make_plan(settings, models, None)
 
     @property
     def settings(self) -> Settings:
@@ -126,7 +128,9 @@ class Reception:
 
     def prepare(self, settings: Settings) -> Plan:
         """All that a change to `settings` needs. From any thread; changes nothing. Raises `OtolithError`."""
-        return self._make_plan(settings, {model.digest: model for model in self.models.values()}, self._plan)
+        known = {model.digest: model for model in self.models.values()}
+        models = {path: known.get(model.digest, model) for path, model in open_models(settings).items()}
+        return self._make_plan(settings, models, self._plan)
 
     def change(self, plan: Plan, loop: Loop) -> list[str]:
         """Listen as `plan` says from here on; what changed, a line each. In the loop's thread."""
@@ -170,9 +174,8 @@ class Reception:
         route = route_for(self.settings, name)
         return None if route is None else self._plan.routes[route.pattern]
 
-    def _make_plan(self, settings: Settings, known: Mapping[str, Model], before: Plan | None) -> Plan:
-        """`known` by digest stay as they are; sources are opened but of streams that go on from the plan `before`."""
-        models = {path: known.get(model.digest, model) for path, model in open_models(settings).items()}
+    def _make_plan(self, settings: Settings, models: Mapping[str, Model], before: Plan | None) -> Plan:
+        """Sources are opened but of streams that go on from the plan `before`."""
         streams, sources = {}, {}
         for stream in settings.stream:
             streams[stream.name] = _manner(stream, models, at_stream(self._where, stream))

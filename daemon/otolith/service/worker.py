@@ -17,6 +17,7 @@ import msgspec
 from otolith.errors import OtolithError
 from otolith.service.logs import start_logging
 from otolith.settings import Settings
+from otolith.trial import Trial
 from otolith.wire.line import Line
 
 STOPPED = 128 + signal.SIGTERM  # the exit code behind a signal: the sources have not ended, unlike behind 0
@@ -50,9 +51,10 @@ def read_order(path: Path) -> Order:
 
 def work(order: Order, path: Path) -> None:
     """Listen until the sources end, or a signal comes; then it exits with `STOPPED`."""
-    from otolith.service.assemble import assemble  # here: by now, we die with the daemon
+    with Trial(Path(order.line.folder), at_once=order.line.life == 1) as trial:
+        from otolith.service.assemble import assemble  # here: by now, we die with the daemon
 
-    daemon = assemble(order.settings, order.where, order.line)
+        daemon = assemble(order.settings, order.where, order.line, trial)
     daemon.read_settings = lambda: read_order(proposal_beside(path)).settings
     code = 0
 

@@ -21,6 +21,7 @@ import numpy as np
 from otolith.errors import OtolithError, UsageError
 from otolith.inference.card import Card, Trigger
 from otolith.inference.model import Model
+from otolith.trial import open_model
 from otolith_training.measure.intervals import hours_for, rate_bound, rate_interval
 from otolith_training.measure.longrun import point, require_triggers
 from otolith_training.measure.sweep import Smoothed, find_all
@@ -46,7 +47,7 @@ def calibrate_file(
     """
     if out is not None and out.exists():
         raise UsageError(f"{out}: stands there already; name a new file, or copy the printed lines into it")
-    model = Model.open(path)
+    model = open_model(path)
     triggers, figures = calibrate(model, recordings, budget, advance)
     said = "".join(f"# {line}\n" for line in in_words(figures).splitlines())
     lines = settings_lines(triggers)

@@ -9,6 +9,7 @@ from typing import Any
 from otolith.errors import OtolithError, UsageError
 from otolith.inference.card import Card, Tokens
 from otolith.inference.model import Model
+from otolith.trial import Trial
 from otolith_training.data.datasets import (
     MANIFEST,
     SPLIT_NAMES,
@@ -64,8 +65,9 @@ def evaluate(
     """
     if split is not None and split not in (*SPLIT_NAMES.values(), EVERYTHING):
         raise UsageError(f"--split {split!r}; it can be train, dev, test or {EVERYTHING}")
-    model = Model.open(path)
-    rival = None if other is None else Model.open(other)
+    with Trial() as trial:
+        model = trial.open(path)
+        rival = None if other is None else trial.open(other)
     if rival is not None:
         _require_like(rival, model)
     if model.card.output == "forecast":
