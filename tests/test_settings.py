@@ -35,6 +35,15 @@ def settings(tmp_path: Path) -> Settings:
     return read_settings(tmp_path / "otolith.toml")
 
 
+@pytest.mark.parametrize("name", ["..", ".hidden", "kitchen\\n", "a/b", ""])
+def test_a_name_that_could_lead_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "m.onnx").touch()
+    text = f'[[stream]]\nname = "{name}"\nmodel = "m.onnx"\nsource = "pipe:"\n'
+    (tmp_path / "otolith.toml").write_text(text)
+    with pytest.raises(SettingsError, match="name"):
+        read_settings(tmp_path / "otolith.toml")
+
+
 def test_a_stream_takes_the_first_route_that_matches_its_name(settings: Settings, tmp_path: Path) -> None:
     kitchen, pump = route_for(settings, "kitchen-7"), route_for(settings, "kitchen-12")
     assert kitchen is not None

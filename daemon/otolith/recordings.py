@@ -3,13 +3,14 @@
 Sound is read by libsndfile (wav, flac, ogg, mp3, ...), mixed to mono, and resampled by soxr when another rate is
 asked for. Sensor recordings are CSV (`.csv.gz` too) or Parquet: a `t` column (seconds) or `timestamp` (milliseconds, or
 dates as `date` has them: `2016-07-01 00:00:00`), a column a channel, and an optional `label` column. Text is UTF-8,
-line by line.
+line by line. What a packed file would become is bounded before it is unpacked.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,13 @@ Floats = NDArray[np.float32]
 TIME_COLUMNS = {"t": 1.0, "timestamp": 1e-3, "date": 1.0}  # name -> seconds a unit, where they are numbers
 LABEL_COLUMN = "label"
 MAX_CHANNELS = 64
+MAX_COLUMNS = 4096
+MAX_RATE = 1_000_000  # Hz
+MAX_UPSAMPLING = 16  # of sound: a source far below a model's rate holds nothing of what it hears, and grows by so much
+MAX_LINE = 1 << 20  # characters
+SPARE_BYTES = 8 << 20  # that any packed file may become; beyond, it may grow by a factor:
+PACKED, PACKED_SOUND = 32, 256  # sensors compress to a fifth or so, speech by Opus to 1/256 of its float32
+READ_VALUES = 1 << 20  # of sound, at once
 SENSOR_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64")
 
@@ -47,7 +55,7 @@ class AudioFile:
         self._errors: type[Exception] = soundfile.SoundFileError
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
-        if self.rate <= 0 or not 1 <= self.channels <= MAX_CHANNELS:
+        if not 0 < self.rate <= MAX_RATE or not 1 <= self.channels <= MAX_CHANNELS:
             self._file.close()
             raise RecordingError(
                 f"{path}: claims {self.channels} channels at {self.rate} Hz; convert it to mono 16 kHz wav"
@@ -56,6 +64,7 @@ class AudioFile:
     def blocks(self, length: int) -> Iterator[Floats]:
         """Mono blocks of up to `length` samples `(n,)` in -1..1. Raises `RecordingError` on what is no sound."""
         position = 0
+        length = max(1, min(length, READ_VALUES // self.channels))
         while True:
             try:
                 block: Floats = self._file.read(length, dtype="float32", always_2d=True)
@@ -63,7 +72,8 @@ class AudioFile:
                 raise RecordingError(f"{self.path}: breaks off at sample {position} ({error})") from None
             if not len(block):
                 break
-            mono: Floats = block[:, 0] if self.channels == 1 else block.mean(axis=1, dtype=np.float32)
+            with np.errstate(over="ignore", invalid="ignore"):  # looked at next
+                mono: Floats = block[:, 0] if self.channels == 1 else block.mean(axis=1, dtype=np.float32)
             if not np.isfinite(mono).all():
                 bad = position + int(np.flatnonzero(~np.isfinite(mono))[0])
                 raise RecordingError(f"{self.path}: sample {bad} is not a number; write the file again from its source")
@@ -71,6 +81,10 @@ class AudioFile:
             yield mono
         if not position:
             raise RecordingError(f"{self.path}: holds no samples; record it again or leave it out")
+
+    def require_modest(self) -> None:
+        """Raise `RecordingError` where all of it would be far more than its file: silence packs to next to nothing."""
+        _require_modest(self.path, 4 * int(self._file.frames), PACKED_SOUND, "convert it to wav")
 
     def __enter__(self) -> Self:
         return self
@@ -84,6 +98,7 @@ class AudioFile:
 def read_audio(path: str | Path) -> tuple[Floats, int]:
     """All of a sound file: mono samples `(n,)` in -1..1, and its own rate in Hz. Raises `RecordingError`."""
     with AudioFile(path) as file:
+        file.require_modest()
         return np.concatenate(list(file.blocks(1 << 20))), file.rate
 
 
@@ -92,6 +107,8 @@ def load_audio(path: str | Path, rate: int) -> Floats:
     samples, found = read_audio(path)
     if found == rate:
         return samples
+    if rate > MAX_UPSAMPLING * found:
+        raise RecordingError(f"{path}: {found} Hz where {rate} Hz are wanted; record it faster")
     import soxr
 
     resampled: Floats = soxr.resample(samples, found, rate)
@@ -152,11 +169,10 @@ def read_sensor(path: str | Path) -> SensorRecording:
             f"{path}: row {row + 1}: time runs backwards ({time_s[row - 1]:g} s, then {time_s[row]:g} s); "
             "sort the rows or split the recording there"
         )
-    values = np.stack([_numbers(path, name, column) for name, column in columns.items()], axis=1)
     return SensorRecording(
         path,
         time_s,
-        values.astype(np.float32),
+        np.stack([_floats(path, name, column) for name, column in columns.items()], axis=1),
         tuple(columns),
         None if labels is None else tuple(str(label).strip() for label in labels),
     )
@@ -173,8 +189,10 @@ def read_lines(path: Path) -> Iterator[str]:
     number = 0
     try:
         with path.open(encoding="utf-8-sig", newline="\n") as file:
-            for line in file:
+            while line := file.readline(MAX_LINE + 1):
                 number += 1
+                if len(line) > MAX_LINE:
+                    raise RecordingError(f"{path}: line {number} has over {MAX_LINE} characters; break it up")
                 yield line.rstrip("\r\n")
     except UnicodeDecodeError:
         raise RecordingError(
@@ -194,16 +212,20 @@ def read_text(path: Path) -> str:
 def _csv_columns(path: Path) -> dict[str, Sequence[Any]]:
     try:
         opened = gzip.open if path.suffix.lower() == ".gz" else open
+        if opened is gzip.open:
+            _require_modest(path, _unpacked_bytes(path), PACKED, "unpack it")
         with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             names = [name.strip() for name in next(reader, [])]
+            if len(names) > MAX_COLUMNS:
+                raise RecordingError(f"{path}: has {len(names)} columns; {MAX_COLUMNS} at most are read")
             rows = [row for row in reader if row]
-    except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError) as error:
+    except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise RecordingError(f"{path}: is not CSV text ({error}); export it as UTF-8 CSV") from None
     if not names:
         raise RecordingError(f"{path}: is empty; a sensor recording needs a header and rows")
     if len(set(names)) != len(names):
-        raise RecordingError(f"{path}: names a column twice ({', '.join(names)}); rename one")
+        raise RecordingError(f"{path}: names a column twice ({', '.join(names)[:200]}); rename one")
     for number, row in enumerate(rows, start=1):
         if len(row) != len(names):
             raise RecordingError(
@@ -220,12 +242,21 @@ def _parquet_columns(path: Path) -> dict[str, Sequence[Any]]:
     except ImportError:
         raise RecordingError(f"{path}: reading Parquet needs pyarrow; pip install 'otolith[parquet]'") from None
     try:
-        table = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise RecordingError(f"{path}: is not Parquet ({str(error).splitlines()[0]}); write it again") from None
-    return {
-        name: table[name].to_pylist() if name == LABEL_COLUMN else table[name].to_numpy() for name in table.column_names
-    }
+        with pyarrow.parquet.ParquetFile(path) as file:
+            claims = file.metadata
+            groups = [claims.row_group(number) for number in range(claims.num_row_groups)]
+            if claims.num_columns > MAX_COLUMNS:
+                raise RecordingError(f"{path}: has {claims.num_columns} columns; {MAX_COLUMNS} at most are read")
+            cells = 8 * claims.num_columns * max(claims.num_rows, sum(group.num_rows for group in groups))
+            _require_modest(path, max(cells, sum(g.total_byte_size for g in groups)), PACKED, "convert it to CSV")
+            table = file.read(use_threads=False)
+        return {
+            name: table[name].to_pylist() if name == LABEL_COLUMN else table[name].to_numpy()
+            for name in table.column_names
+        }
+    except (pyarrow.ArrowException, OSError, ValueError, LookupError, TypeError, NotImplementedError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise RecordingError(f"{path}: is not Parquet ({reason[:200]}); write it again") from None
 
 
 def _seconds(path: Path, name: str, column: Sequence[Any]) -> NDArray[np.float64]:
@@ -261,11 +292,41 @@ def _numbers(path: Path, name: str, column: Sequence[Any]) -> NDArray[np.float64
     raise RecordingError(f"{path}: column {name} holds no numbers")
 
 
+def _floats(path: Path, name: str, column: Sequence[Any]) -> Floats:
+    """A channel's values. Raises `RecordingError` also on those that no float32 can hold."""
+    numbers = _numbers(path, name, column)
+    with np.errstate(over="ignore"):
+        floats: Floats = numbers.astype(np.float32)
+    if not np.isfinite(floats).all():
+        row = int(np.argmin(np.isfinite(floats)))
+        raise RecordingError(f"{path}: row {row + 1}, column {name}: {numbers[row]:g} is too large; mend its unit")
+    return floats
+
+
 def _is_number(value: object) -> bool:
     try:
         return bool(np.isfinite(float(value)))  # type: ignore[arg-type]
     except (ValueError, TypeError):
         return False
+
+
+def _unpacked_bytes(path: Path) -> int:
+    """How many bytes a gzip file becomes, or more than it may."""
+    most, count = SPARE_BYTES + PACKED * path.stat().st_size, 0
+    with gzip.open(path) as file:
+        while count <= most and (part := file.read(1 << 18)):
+            count += len(part)
+    return count
+
+
+def _require_modest(path: Path, unpacked: int, times: int, remedy: str) -> None:
+    """Raise `RecordingError` where a packed file would become too much."""
+    packed = path.stat().st_size
+    if unpacked > SPARE_BYTES + times * packed:
+        raise RecordingError(
+            f"{path}: {packed} bytes would become {unpacked} or more, over {times} times as many; "
+            f"{remedy}, if you trust it"
+        )
 
 
 def _require_file(path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -19,7 +20,9 @@ DEFAULT_METRICS = "127.0.0.1:9753"
 DEFAULT_INGEST = "zmq+tcp://127.0.0.1:7312"
 INGEST_SCHEMES = ("zmq+tcp://", "zmq+ipc://", "udp://")
 MIN_STREAM_BYTES = 4096  # of one stream: less would not hold a block
-STREAM_NAME = r"^[\w.-]{1,64}$"
+STREAM_NAME = r"^[\w-][\w.-]{0,63}\Z"  # it may become the name of a file: none is hidden, none is ..
+MAX_TOML_BYTES = 4 << 20  # ten thousand streams take two of them
+LONG_KEY = re.compile(r"(?<![^\s.=,\[\]{}#])(?:[^\s.=,\[\]{}#]++[ \t]*+\.[ \t]*+){32}")  # 10,000 parts take tomllib 4 s
 
 T = TypeVar("T")
 L = TypeVar("L", bound="Listening")
@@ -160,7 +163,7 @@ def settings_for(model: str, source: str, publish: str | None, name: str | None)
         return Settings(ingest=IngestSettings(bind=[source]), route=[route], publish=publish or DEFAULT_ENDPOINT)
     stream_name = name or re.sub(r"[^\w.-]", "-", Path(model).stem)[:64]
     if not re.fullmatch(STREAM_NAME, stream_name):
-        raise SettingsError(f"stream name {stream_name!r}: use letters, digits, . _ and -, 64 at most")
+        raise SettingsError(f"stream name {stream_name!r}: use letters, digits, . _ and -, no dot first, 64 at most")
     stream = StreamSettings(name=stream_name, model=model, source=source, waits=False)
     return Settings(stream=[stream], publish=publish or DEFAULT_ENDPOINT)
 
@@ -171,8 +174,8 @@ def check_settings(settings: Settings, where: str) -> None:
         raise SettingsError(f"{where}: nothing to listen to; add a [[stream]], or [ingest] with a [[route]]")
     if settings.metrics is not None:
         address_of(settings.metrics.bind, f"{where}: ")
-    names = [stream.name for stream in settings.stream]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    names = Counter(stream.name for stream in settings.stream)
+    if twice := sorted(name for name, count in names.items() if count > 1):
         raise SettingsError(f'{where}: two streams are named "{twice[0]}"; give each its own name')
     _check_sources(settings, where)
     if settings.workers > 1 and (piped := [s.name for s in settings.stream if s.source.startswith("pipe:")]):
@@ -251,15 +254,31 @@ def _found(listening: L, path: Path, what: str) -> L:
 def read_toml(path: Path, kind: type[T]) -> T:
     """A TOML file as `kind`, whole or not at all. Raises `SettingsError` saying where and what."""
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            text = file.read(MAX_TOML_BYTES + 1).decode("utf-8")
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}); name a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: is not TOML: {error}") from None
+    content = parse_toml(text, str(path))
     try:
         return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path}: {_in_toml_words(str(error))}") from None
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """A TOML file's content. Raises `SettingsError` where it is none, or more than anyone would write."""
+    if len(text) > MAX_TOML_BYTES:
+        raise SettingsError(f"{where}: has over {MAX_TOML_BYTES} bytes; settings are short")
+    if key := LONG_KEY.search(text):
+        raise SettingsError(f"{where}: the key {key[0][:40]!r}... has dozens of parts; settings are flat")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise SettingsError(f"{where}: is nested too deeply; settings are flat") from None
+    except ValueError as error:  # or a number with thousands of digits
+        raise SettingsError(f"{where}: is not TOML: {error}") from None
 
 
 def _in_toml_words(complaint: str) -> str:

@@ -53,6 +53,12 @@ def test_nonsense_is_told_to_be_that(control: Control, nonsense: bytes) -> None:
     assert ask(control.path, Request("status")).changes == ["heard"]
 
 
+@pytest.mark.parametrize("broken", [b'{"command": "\xff"}\n', b"[" * 60_000 + b"\n", b'{"a":' * 10_000 + b"\n"])
+def test_what_is_no_request_is_answered_so(control: Control, broken: bytes) -> None:
+    assert b"not a request" in raw(control.path, broken)
+    assert ask(control.path, Request("status")).changes == ["heard"]
+
+
 @pytest.mark.parametrize("broken", [b"", b'{"command"', b"x" * (2 * LINE_BYTES)])
 def test_a_line_that_never_ends_or_is_too_long_is_let_go(
     control: Control, broken: bytes, caplog: pytest.LogCaptureFixture

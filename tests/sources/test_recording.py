@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from pathlib import Path
 from threading import Event
@@ -113,6 +114,7 @@ SENSOR_FAULTS = {
     "text in a number": (HEADER + "0,1,2,three,4,5,6\n", "row 1, column acc_z: 'three' is not a number"),
     "nan": (HEADER + "0,1,2,3,4,5,6\n0.01,1,nan,3,4,5,6\n", "row 2, column acc_y: 'nan' is not a number"),
     "time backwards": (HEADER + "".join(ROW.format(t=t) for t in (0, 0.02, 0.01)), "row 3: time runs backwards"),
+    "too large for a float32": (HEADER + "0,1,1e300,3,4,5,6\n", r"row 1, column acc_y: 1e\+300 is too large"),
     "short row": (HEADER + "0,1,2,3\n", "row 1 has 4 fields, the header 7"),
     "a column twice": ("t,a,a\n0,1,2\n", "names a column twice"),
     "not text": ("t,a\n\x00\xff\xfe", "is not CSV|row 1|not a number|fields"),
@@ -128,6 +130,23 @@ def test_a_sensor_file_at_fault_is_told_by_row_and_column(
     with pytest.raises(RecordingError, match=why) as caught:
         open_source(Spec.parse(f"recording:{tmp_path}/run.csv"), tiny_sensor.card)
     assert "\n" not in str(caught.value)
+
+
+def test_a_packed_table_that_is_damaged_is_told(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress((HEADER + ROW.format(t=0)).encode(), mtime=0))
+    content[12] ^= 0xFF  # within its first block
+    (tmp_path / "run.csv.gz").write_bytes(content)
+    with pytest.raises(RecordingError, match="is not CSV text"):
+        read_sensor(tmp_path / "run.csv.gz")
+
+
+@pytest.mark.parametrize("spoilt", [b"PAR1", b"t\xff", b"acc_x"])
+def test_a_parquet_file_that_is_damaged_is_told(tmp_path: Path, spoilt: bytes) -> None:
+    path = tmp_path / "run.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"t": [0.0, 1.0], "acc_x": [1.0, 2.0]}), path)
+    path.write_bytes(path.read_bytes().replace(b"acc_x", b"acc\xff\xfe") if spoilt == b"acc_x" else spoilt * 99)
+    with pytest.raises(RecordingError, match="is not Parquet"):
+        read_sensor(path)
 
 
 def write_nan(path: Path) -> None:

@@ -24,7 +24,7 @@ from otolith.wire.datagram import decode_datagram, encode_datagram
 
 HEADER = Header(boot="b", seq=7, kind="audio", format="s16le", rate=16000)
 PLAIN = {"v": 1, "boot": "b", "seq": 7, "kind": "audio", "format": "s16le", "rate": 16000}
-NAMES = st.from_regex(r"[\w.-]{1,16}", fullmatch=True)
+NAMES = st.from_regex(r"[\w-][\w.-]{0,15}", fullmatch=True)
 
 
 def reason_of(parts: list[bytes]) -> str:
@@ -124,7 +124,9 @@ def test_a_field_of_a_later_release_is_skipped() -> None:
     assert header == HEADER
 
 
-@pytest.mark.parametrize("name", [b"", b"a/b", b"a" * 65, b"kitchen\n", b"\xff", b"otolith 1", b"x" * 100_000])
+@pytest.mark.parametrize(
+    "name", [b"", b"a/b", b"a" * 65, b"kitchen\n", b"..", b".a", b"\xff", b"otolith 1", b"x" * 100_000]
+)
 def test_a_name_that_no_stream_can_have_is_malformed(name: bytes) -> None:
     assert reason_of([name, msgspec.msgpack.encode(PLAIN), b""]) == "malformed"
 
@@ -132,6 +134,13 @@ def test_a_name_that_no_stream_can_have_is_malformed(name: bytes) -> None:
 def test_a_map_nested_to_exhaust_the_reader_is_malformed() -> None:
     assert reason_of([b"kitchen", b"\x81\xa1x" + b"\x91" * 505, b""]) == "malformed"
     assert reason_of([b"kitchen", b"\x81\xa1x" + b"\x91" * 100_000, b""]) == "malformed"
+
+
+def test_text_that_is_no_utf_8_is_malformed() -> None:
+    header = msgspec.msgpack.encode(PLAIN).replace(b"\xa4boot\xa1b", b"\xa4boot\xa1\xff")
+    assert reason_of([b"kitchen", header, b""]) == "malformed"
+    with pytest.raises(WireError, match="not an answer"):
+        decode_answer([b"kitchen", b"\x81\xa4kind\xa1\xff"])
 
 
 def test_samples_that_are_too_many_or_broken_are_told_apart() -> None:

@@ -14,7 +14,7 @@ from otolith.settings import IngestSettings
 from otolith.sinks.publisher import Publisher, check_publish
 from otolith.sources.network import Ingest
 from otolith.wire.guard import Guard
-from otolith.wire.keys import allow, make_keys, read_pair
+from otolith.wire.keys import allow, make_keys, read_pair, read_public
 from otolith.wire.messages import GapMessage
 
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - that is what keys are for
@@ -45,6 +45,13 @@ def hears(publisher: Publisher, subscriber: Subscriber) -> bool:
         if subscriber.receive(0.1) is not None:
             return True
     return False
+
+
+@pytest.mark.parametrize("content", [b"curve\n    \n", b"curve\n public-key = \n", b"\xff" * 99, b"metadata\n"])
+def test_a_file_that_is_no_key_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.key").write_bytes(content)
+    with pytest.raises(SettingsError, match="holds no key"):
+        read_public(tmp_path / "a.key")
 
 
 def test_a_secret_is_for_its_owner_alone_and_never_overwritten(tmp_path: Path) -> None:

@@ -75,6 +75,32 @@ def test_any_bytes_are_a_message_or_a_wire_error(payload: bytes) -> None:
         decode([b"otolith/1/kitchen/gap", payload])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"frames": 3},
+        {"frames": -2},
+        {"values": b"1"},
+        {"labels": ["a"]},
+        {"frames": 1 << 62},
+        {"reason": 1, "frames": 0},
+    ],
+)
+def test_values_that_do_not_fill_their_frames_are_refused(change: dict[str, object]) -> None:
+    message, _ = MESSAGES["posteriors"]
+    plain = {**msgspec.msgpack.decode(encode(message)), **change}
+    with pytest.raises(WireError, match="bytes of values for"):
+        decode([topic_of(message), msgspec.msgpack.encode(plain)])
+
+
+def test_text_that_is_no_utf_8_and_depth_without_end_are_refused() -> None:
+    message, _ = MESSAGES["gap"]
+    payloads = [encode(message).replace(b"kitchen", b"kitche\xff"), b"\x81\xa1x" + b"\x91" * 100_000]
+    for payload in payloads:
+        with pytest.raises(WireError, match="malformed message"):
+            decode([topic_of(message), payload])
+
+
 @pytest.mark.parametrize("parts", [[], [b"otolith/1/a/gap"], [b"other/1/a/gap", b""], [b"a", b"b", b"c"]])
 def test_what_is_not_ours_is_refused(parts: list[bytes]) -> None:
     with pytest.raises(WireError, match="not a message of ours"):

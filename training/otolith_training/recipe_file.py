@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -13,6 +12,7 @@ import msgspec
 
 from otolith.errors import SettingsError
 from otolith.inference.card import FULL_SCALE, Channel, trigger_faults
+from otolith.settings import parse_toml
 from otolith_training.forecast_faults import forecast_faults, row_faults
 from otolith_training.recipe import (
     Anomaly,
@@ -53,9 +53,7 @@ def read_recipe(path: str | Path) -> tuple[Recipe, str]:
 def parse_recipe(text: str, where: str) -> Recipe:
     """A recipe from its text; `where` begins every message. Raises `SettingsError`."""
     try:
-        recipe = msgspec.convert(tomllib.loads(text), Recipe)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{where}: is not TOML: {error}; mend that line") from None
+        recipe = msgspec.convert(parse_toml(text, where), Recipe)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{where}: {_explain(str(error))}") from None
     for fault in _faults(recipe):

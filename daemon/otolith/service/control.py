@@ -13,7 +13,16 @@ from threading import Event, Thread
 import msgspec
 
 from otolith.errors import OtolithError, SettingsError, WireError
-from otolith.wire.control import LINE_BYTES, SOCKETS, Answer, Request, control_folders, is_answered, read_line
+from otolith.wire.control import (
+    LINE_BYTES,
+    SOCKETS,
+    Answer,
+    Request,
+    control_folders,
+    decode_request,
+    is_answered,
+    read_line,
+)
 from otolith.wire.endpoint import IPC_PATH_LIMIT
 
 LOOK_S = 0.2  # how often it is looked whether to end
@@ -77,19 +86,17 @@ class Control:
             with line:
                 line.settimeout(PATIENCE_S)
                 try:
-                    self._serve(line)
+                    self.serve(line)
                 except (OSError, ValueError):  # whoever asked has gone, or says nothing that ends
                     continue
 
-    def _serve(self, line: socket.socket) -> None:
+    def serve(self, line: socket.socket) -> None:
+        """Answer one who has connected. Raises `OSError` or `ValueError` where he says nothing that ends."""
         if not _is_trusted(line):
             return
         said = read_line(line, LINE_BYTES)
         try:
-            request = msgspec.json.decode(said, type=Request)
-            answer = self._answer(request)
-        except msgspec.MsgspecError as error:
-            answer = Answer(error=f"not a request: {error}")
+            answer = self._answer(decode_request(said))
         except OtolithError as error:
             answer = Answer(error=str(error))
         except Exception as error:  # whatever is wrong with one request, the next one is answered

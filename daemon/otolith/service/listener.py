@@ -22,6 +22,7 @@ from otolith.inference.events import Event, Forecasts, Gap, Posteriors
 from otolith.inference.framing import Samples
 from otolith.inference.stream import Stream
 from otolith.inference.utterance import ENDED, make_endpointer
+from otolith.recordings import MAX_UPSAMPLING
 from otolith.service.relief import CHANGED, Relief
 from otolith.service.resumption import Ear, Kept, Resampled, Resumption
 from otolith.sources.pace import TOLERANCE
@@ -343,6 +344,10 @@ def check_rate(card: Card, rate: float, resample: bool, where: str) -> None:
             raise SettingsError(
                 f"{where}: model expects {card.sample_rate:g} Hz, source gives {rate:g} Hz and resample is off; "
                 "set resample = true"
+            )
+        if card.sample_rate > MAX_UPSAMPLING * rate:
+            raise SettingsError(
+                f"{where}: model expects {card.sample_rate:g} Hz, source gives {rate:g} Hz; record it faster"
             )
     elif rate and abs(rate / card.sample_rate - 1) > TOLERANCE:
         raise SettingsError(

@@ -116,7 +116,9 @@ def decode_name(part: bytes) -> str:
     except UnicodeDecodeError:
         name = ""
     if not _name.fullmatch(name):
-        raise RefusedError("malformed", f"stream name {part[:80]!r}: use letters, digits, . _ and -, 64 at most")
+        raise RefusedError(
+            "malformed", f"stream name {part[:80]!r}: use letters, digits, . _ and -, no dot first, 64 at most"
+        )
     return name
 
 
@@ -154,7 +156,7 @@ def decode_answer(parts: Sequence[bytes]) -> Answer:
     """What the daemon told, from `[stream, answer]`. Raises `WireError`."""
     try:
         return _answer_decoder.decode(parts[1])
-    except (msgspec.MsgspecError, IndexError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, IndexError, RecursionError) as error:
         raise WireError(
             f"not an answer of a daemon's ({error}); is this the address that it takes blocks on?"
         ) from None
@@ -165,5 +167,5 @@ def _decode_header(part: bytes) -> Header:
         raise RefusedError("malformed", f"header of {len(part)} bytes; {MAX_HEADER_BYTES} are enough")
     try:
         return _header_decoder.decode(part)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # text that is no UTF-8 is a ValueError
         raise RefusedError("malformed", f"header: {error}; docs/ingest.md tells what must be there") from None

@@ -101,10 +101,26 @@ def exchange(path: Path, request: Request, timeout_s: float) -> Answer:
             line.settimeout(timeout_s)
             line.connect(str(path))
             line.sendall(msgspec.json.encode(request) + b"\n")
-            return msgspec.json.decode(read_line(line, ANSWER_BYTES), type=Answer)
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
+            return decode_answer(read_line(line, ANSWER_BYTES))
+    except (OSError, ValueError, WireError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "no answer"
         raise WireError(f"{path}: no daemon answers there ({reason}); is it running, and yours?") from None
+
+
+def decode_request(line: bytes) -> Request:
+    """What a daemon is asked. Raises `WireError`."""
+    try:
+        return msgspec.json.decode(line, type=Request)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise WireError(f"not a request: {error}") from None
+
+
+def decode_answer(line: bytes) -> Answer:
+    """What a daemon says. Raises `WireError`."""
+    try:
+        return msgspec.json.decode(line, type=Answer)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise WireError(f"not an answer: {error}") from None
 
 
 def read_line(line: socket.socket, most: int) -> bytes:

@@ -22,6 +22,7 @@ from otolith.errors import SettingsError, UsageError
 DAEMON = "daemon"
 ALLOWED = "allowed"
 PUBLIC, SECRET = ".key", ".key_secret"
+KEY_CHARACTERS = 40  # Z85 of 32 bytes
 NAME = r"[A-Za-z0-9][\w.-]{0,63}"
 
 
@@ -103,6 +104,8 @@ def _read(path: Path) -> tuple[bytes, bytes | None]:
         raise SettingsError(
             f"{path}: cannot be read ({error.strerror or 'no such file'}); make keys with otolith keys make"
         ) from None
-    except ValueError:
-        raise SettingsError(f"{path}: holds no key; name a file that otolith keys make has written") from None
+    except (ValueError, LookupError):
+        public, secret = b"", None
+    if any(key is not None and len(key) != KEY_CHARACTERS for key in (public, secret)):
+        raise SettingsError(f"{path}: holds no key; name a file that otolith keys make has written")
     return public, secret

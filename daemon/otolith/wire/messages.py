@@ -168,9 +168,25 @@ def decode(parts: list[bytes]) -> AnyMessage | None:
     if parts[0].rpartition(b"/")[2].decode("utf-8", "replace") not in KINDS:
         return None
     try:
-        return _decoder.decode(parts[1])
-    except msgspec.MsgspecError as error:
+        message = _decoder.decode(parts[1])
+        _check_values(message)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise WireError(f"{parts[0].decode('utf-8', 'replace')}: malformed message ({error})") from None
+    return message
+
+
+def _check_values(message: AnyMessage) -> None:
+    """Raises `ValueError` where values do not fill the frames that a message says it has."""
+    if isinstance(message, PosteriorsMessage):
+        width = len(message.labels)
+    elif isinstance(message, ForecastMessage):
+        width = message.horizon * len(message.channels)
+        if message.scores is not msgspec.UNSET and len(message.scores) != 4 * message.frames:
+            raise ValueError(f"{len(message.scores)} bytes of scores for {message.frames} frames")
+    else:
+        return
+    if message.frames < 0 or len(message.values) != 4 * message.frames * width:
+        raise ValueError(f"{len(message.values)} bytes of values for {message.frames} frames of {width}")
 
 
 def as_dict(message: Message) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from otolith.errors import OtolithError, RecordingError
 from otolith.inference.tokenizer import Ids, Tokenizer
 from otolith.recordings import AUDIO_SUFFIXES, SENSOR_SUFFIXES, is_sensor_file, read_sensor
+from otolith_training.data.packed import read_arrays
 
 Split = Literal["train", "dev", "test"]
 Floats = NDArray[np.float32]
@@ -259,11 +259,7 @@ def _packed_runs(path: Path, channels: Sequence[str]) -> list[Run]:
 
 def _packed_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a packed file, read without pickles; windows are laid end to end, each as a run of its own."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
-    except (OSError, ValueError, BadZipFile) as error:
-        raise RecordingError(f"{path}: cannot be read as a packed set ({error}); pack it again") from None
+    arrays = read_arrays(path, "a packed set")
     wanted = ("X", "y", "offsets", "labels", "channels")
     if "X" in arrays and "y" in arrays and arrays["X"].ndim == 3 and "offsets" not in arrays:
         windows, rows, _ = arrays["X"].shape

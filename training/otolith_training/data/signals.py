@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +30,7 @@ from otolith_training.data.datasets import (
     require_folder,
     require_labels,
 )
+from otolith_training.data.packed import read_arrays
 from otolith_training.data.splits import DEV_SHARE, TEST_SHARE
 from otolith_training.recipe import Recipe, Sound
 
@@ -159,11 +159,7 @@ def _packed(path: Path, name: str, form: Format, label_column: str, group_column
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     """A packed file's arrays, read without pickles, of which those that must be there fit each other."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
-    except (OSError, ValueError, BadZipFile) as error:
-        raise RecordingError(f"{path}: cannot be read as packed signals ({error}); pack it again") from None
+    arrays = read_arrays(path, "packed signals")
     if missing := [name for name in PACKED if name not in arrays]:
         raise RecordingError(f"{path}: has no array {', '.join(missing)}; packed signals hold {', '.join(PACKED)}")
     counts, scale, offsets = (arrays[name] for name in PACKED[:3])
