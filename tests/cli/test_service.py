@@ -80,6 +80,13 @@ def test_what_the_services_user_cannot_read_is_refused(tmp_path: Path, closed: s
         steps_to_install(Unit(), settings, tmp_path / "otolith.toml")
 
 
+@pytest.mark.usefixtures("seen")
+def test_what_lies_in_the_services_own_folder_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Unit, "data", [tmp_path])
+    (tmp_path / "otolith.toml").touch(0o600)
+    assert steps_to_install(Unit(), Settings(), tmp_path / "otolith.toml")
+
+
 def test_a_user_has_no_instances_and_a_name_is_a_name() -> None:
     with pytest.raises(UsageError, match="--name is for services of the system"):
         Unit(is_user=True, name="hall")

@@ -35,7 +35,8 @@ def steps_to_install(unit: Unit, settings: Settings, config: Path) -> list[Step]
     call = command()
     if not unit.is_user:
         _check_seen([Path(sys.executable), Path(sys.executable).resolve(), Path(sys.base_prefix)], _MOVE)
-        _check_readable([config, *_named(settings)])
+        named = [path.absolute() for path in (config, *_named(settings))]
+        _check_readable([path for path in named if not any(path.is_relative_to(own) for own in unit.data)])
     steps = [_write(unit.path, unit.text(call))]
     if config != unit.settings:
         steps.append(_write(unit.override, unit.override_text(call, config)))
@@ -73,7 +74,6 @@ def _check_seen(paths: list[Path], remedy: str) -> None:
 
 def _check_readable(paths: list[Path]) -> None:
     """The service's user is made when it starts, and owns nothing of this."""
-    paths = [path.absolute() for path in paths]
     _check_seen(paths, "move it to /etc/otolith, or use --user")
     for path in paths:
         if not path.stat().st_mode & 0o004:
