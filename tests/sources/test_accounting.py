@@ -44,7 +44,7 @@ def counted(blocks: list[Block]) -> int:
 
 
 @given(lines=lines, cuts=CUTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_line_is_a_row_or_a_declared_loss(lines: list[bytes], cuts: list[int]) -> None:
     blocks = blocks_of(b"".join(line + b"\n" for line in lines), cuts)
     assert counted(blocks) == sum(bool(line.strip()) for line in lines)
@@ -58,7 +58,7 @@ def test_every_line_is_a_row_or_a_declared_loss(lines: list[bytes], cuts: list[i
     drift=st.sampled_from([-5e-4, 0.0, 5e-4]),
     cuts=CUTS,
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_of_rows_with_times_the_missing_ones_are_counted_as_well(
     faults: list[tuple[str, int]], jitter: float, drift: float, cuts: list[int]
 ) -> None:

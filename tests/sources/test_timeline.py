@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from otolith.recordings import read_sensor
 from otolith.sources.timeline import CLOCK_SET, LATE_ROWS, MISSING_ROWS, Placed, Timeline
+from tests.conftest import ROOT
 
 RATE = 100.0
 HOUR = 360_000
@@ -25,8 +27,7 @@ def even(rows: int, rate: float = RATE, drift: float = 0.0) -> NDArray[np.float6
     return np.arange(rows) / rate * (1 + drift)
 
 
-@pytest.mark.parametrize("drift", [-5e-4, 5e-4])
-@pytest.mark.parametrize("jitter", [0.0, 0.3])
+@pytest.mark.parametrize(("drift", "jitter"), [(-5e-4, 0.0), (5e-4, 0.3)])
 def test_neither_drift_nor_jitter_is_a_loss_in_an_hour(drift: float, jitter: float) -> None:
     noise = np.random.default_rng(1).uniform(-jitter, jitter, HOUR) / RATE
     assert all(place == Placed(True) for place in placed(even(HOUR, drift=drift) + noise))
@@ -48,6 +49,17 @@ def test_a_sensor_a_little_off_its_rate_loses_nothing_and_holes_are_counted_at_i
 def test_a_coarse_clock_loses_nothing(clock: float) -> None:
     times_s = np.floor(even(20_000) / clock + 1e-6) * clock
     assert lost(placed(times_s)) == 0
+
+
+def test_rows_of_a_real_watch_that_are_held_up_now_and_then_are_learned() -> None:
+    once_s = read_sensor(ROOT / "examples" / "demo" / "motion.csv").time_s
+    times_s = np.concatenate([once_s + number * (once_s[-1] + 0.01) for number in range(100)])
+    assert sum(place.lost > 0 for place in placed(times_s)) <= 5  # in 20 minutes
+
+
+def test_bursts_cannot_make_the_pace_run_away() -> None:
+    bursts = np.floor(np.arange(20_000) / 20) * 0.2 + np.arange(20_000) % 20 * 1e-4
+    assert lost(placed(bursts)) < 200
 
 
 def test_single_rows_are_missed_where_the_clock_is_good() -> None:

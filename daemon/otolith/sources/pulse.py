@@ -9,7 +9,7 @@ from __future__ import annotations
 
 TAKEN_FOR = 8  # steps that the expected period counts for, when the first rows come
 SETTLED = 64  # steps that are remembered
-WIDEST = 20.0  # times faster or slower than expected: no period beyond is believed
+WIDEST = 4.0  # times faster or slower than expected: no period beyond is believed
 BOUND = 0.8  # periods that a row may be late: five times a deviation of 15 % ...
 DEVIATIONS = 6.0  # ... and where rows jitter more, so many mean deviations
 LENIENCE = 1.5  # times a lateness that proved to be no loss is borne from then on ...

@@ -17,7 +17,7 @@ CLOCK_SET = "the sensor's clock was set"
 
 BACK_S, AHEAD_S = 2.0, 60.0  # a clock that jumps further was set; as of streams from the network
 BACK_ROWS, AHEAD_ROWS = 5.0, 20.0  # ... and of slow sensors, so many rows
-CAUGHT_UP = 0.5  # periods: where a row comes so early behind a hole, its neighbour was late and nothing lost
+CAUGHT_UP, DOUBTED = 0.5, 8  # periods, rows: where one behind a hole comes so early, it was late and nothing lost
 AS_PACE = 8  # holes of one size without a row between them are another pace
 ALIKE = 1.5
 HOLES = 16
@@ -55,7 +55,7 @@ class Timeline:
         self._pulse = Pulse(0.0, self._period_s)
         self._holes: deque[Hole] = deque(maxlen=HOLES)
         self._leaps: list[float] = []  # steps over a hole, one behind the other
-        self._late_s = 0.0  # how late the last row was, if that was taken for a hole
+        self._late_s, self._doubt = 0.0, 0  # how late a row was that was taken for a hole, and rows until that is sure
         self._alike = 1  # rows since the clock moved
 
     def place(self, time_s: float, told: int, passed_s: float, *, is_same: bool = False) -> Placed:
@@ -73,6 +73,8 @@ class Timeline:
             if -step_s <= max(BACK_S, BACK_ROWS * self._pulse.period_s):
                 return self._late(time_s)
             return self._set(time_s, told, passed_s)
+        if self._doubt:
+            self._doubt_hole(time_s)
         if step_s == 0:  # a coarse clock, or a burst: the next that differs tells of all of them
             self._pulse.skip(1)
             self._alike += 1
@@ -87,11 +89,7 @@ class Timeline:
 
     def _rise(self, time_s: float, told: int, passed_s: float) -> Placed:
         """A row behind the last one."""
-        pulse, late_s = self._pulse, self._late_s
-        self._late_s = 0.0
-        if late_s and time_s - pulse.due_s < -CAUGHT_UP * pulse.period_s:
-            pulse.bear(late_s)
-            pulse.due_s -= late_s
+        pulse = self._pulse
         if time_s - pulse.due_s > pulse.bound_s:
             return self._leap(time_s, told, passed_s)
         self._heard(time_s)
@@ -113,9 +111,18 @@ class Timeline:
         else:
             pulse.skip(missing)
             self._heard(time_s)
-            self._leaps, self._late_s = leaps[-AS_PACE:], missing * pulse.period_s
+            self._leaps = leaps[-AS_PACE:]
+            self._late_s, self._doubt = missing * pulse.period_s, min(missing + 2, DOUBTED)
         lost = max(0, missing - told)
         return Placed(True, lost, MISSING_ROWS) if lost else HEARD
+
+    def _doubt_hole(self, time_s: float) -> None:
+        """Rows that were only held up come one upon the other behind what looked like a hole."""
+        self._doubt -= 1
+        if time_s - self._pulse.due_s < -CAUGHT_UP * self._pulse.period_s:
+            self._pulse.bear(self._late_s)
+            self._pulse.due_s -= self._late_s
+            self._doubt = 0
 
     def _late(self, time_s: float) -> Placed:
         """A row of a time that is over: it may have been told as lost already."""
@@ -135,7 +142,7 @@ class Timeline:
 
     def _begin(self, time_s: float, period_s: float) -> None:
         self._pulse = Pulse(time_s, period_s)
-        self.last_s, self._leaps, self._late_s, self._alike = time_s, [], 0.0, 1
+        self.last_s, self._leaps, self._doubt, self._alike = time_s, [], 0, 1
 
     def _heard(self, time_s: float) -> None:
         self._pulse.follow(time_s, self._alike)
