@@ -134,11 +134,12 @@ def test_a_login_comes_from_a_file_that_nobody_else_may_read(
     broker = Broker(tmp_path, f"password_file {passwords}")
     try:
         Reading(opened(broker, tiny_sensor, f"?login={login}")).__exit__(None, None, None)
-        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-        Reading(opened(broker, tiny_sensor, "?login=login")).__exit__(None, None, None)
+        login.chmod(0o440)  # as of a credential, whose group bits are those of an access list
+        with monkeypatch.context() as patch:
+            patch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+            Reading(opened(broker, tiny_sensor, "?login=login")).__exit__(None, None, None)
         with pytest.raises(SourceError, match="the broker refuses us"):
             opened(broker, tiny_sensor)
-        login.chmod(0o640)
         with pytest.raises(SettingsError, match="others may read this login"):
             opened(broker, tiny_sensor, f"?login={login}")
     finally:

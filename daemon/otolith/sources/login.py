@@ -27,8 +27,10 @@ class Login:
 def read_login(name: str) -> Login:
     """The first two lines of a file: user and password. Raises `SettingsError`, which does not repeat them."""
     path = find_login(name)
+    # of a credential the group's bits are those of systemd's access list, which names the service alone
+    strangers = 0o007 if path.parent == credentials() else 0o077
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        if stat.S_IMODE(path.stat().st_mode) & strangers:
             raise SettingsError(f"{path}: others may read this login; chmod 600 it")
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1).decode("utf-8")
@@ -47,7 +49,13 @@ def read_login(name: str) -> Login:
 
 def find_login(name: str) -> Path:
     """Where a login is."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder and "/" not in name and (path := Path(folder) / name).exists():
-        return path
+    folder = credentials()
+    if folder is not None and "/" not in name and (folder / name).exists():
+        return folder / name
     return Path(name)
+
+
+def credentials() -> Path | None:
+    """The folder of what systemd hands to its unit, if it does."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(folder) if folder else None
