@@ -16,7 +16,7 @@ from tests.tiny import write_tiny
 
 ROOT = Path(__file__).parent.parent
 SOUND = ROOT / "examples" / "demo" / "words.flac"
-UNAVOIDABLE = "not in CI's power: "  # how the reason of a skip begins that no package mends
+UNAVOIDABLE = "beyond what CI can mend: "  # how the reason of a skip begins that no package mends
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

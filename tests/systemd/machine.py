@@ -152,7 +152,9 @@ class Machine:
                     return self._probe()
             time.sleep(0.1)
         self._nspawn.kill()
-        raise BootError(f"systemd-nspawn: {self._nspawn.communicate()[0][-300:].strip()}")
+        said, _ = self._nspawn.communicate()
+        self._nspawn = None
+        raise BootError(f"systemd-nspawn: {said[-300:].strip() or 'nothing was booted, and nothing was said'}")
 
     def _probe(self) -> None:
         """May a unit be boxed in as ours is? Inside another container, the kernel may refuse that too."""
