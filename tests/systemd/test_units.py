@@ -86,7 +86,7 @@ def test_its_log_has_fields(running: Machine) -> None:
 
 def test_one_that_was_killed_comes_back(running: Machine) -> None:
     before = running.show(UNIT)
-    running.systemctl("kill", "--signal=KILL", UNIT)
+    running.systemctl("kill", "--signal=KILL", "--kill-whom=main", UNIT)
     after = running.wait_for(UNIT, lambda now: now["NRestarts"] == "1" and now["ActiveState"] == "active")
     assert after["MainPID"] != before["MainPID"]
 
