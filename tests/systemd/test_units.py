@@ -151,19 +151,23 @@ def test_an_instance_has_settings_and_folders_of_its_own(running: Machine) -> No
         running.systemctl("stop", "otolith@hall")
 
 
-def test_its_secret_key_is_a_credential(idle: Machine) -> None:
-    idle.run("/opt/otolith/bin/otolith", "keys", "make", "daemon", "--folder", "/etc/otolith/keys")
-    idle.run("/opt/otolith/bin/otolith", "keys", "make", "laptop", "--folder", "/root/keys")
-    idle.run("/opt/otolith/bin/otolith", "keys", "allow", "/root/keys/laptop.key", "--folder", "/etc/otolith/keys")
-    idle.run("chmod", "755", "/etc/otolith/keys", "/etc/otolith/keys/allowed")
-    credential = "/etc/credstore/otolith.daemon.key_secret"
-    idle.run("install", "-D", "--mode=600", "/etc/otolith/keys/daemon.key_secret", credential)
+def test_its_secret_key_is_a_credential_and_told_to_nobody(idle: Machine) -> None:
+    otolith = "/opt/otolith/bin/otolith"
+    idle.run(otolith, "keys", "make", "daemon", "--folder", "/etc/otolith/keys")
+    idle.run(otolith, "keys", "make", "laptop", "--folder", "/root/keys")
+    idle.run(otolith, "keys", "allow", "/root/keys/laptop.key", "--folder", "/etc/otolith/keys")
     idle.write("/etc/otolith/otolith.toml", 'keys = "keys"\n' + SETTINGS.format(port=7313))
-    idle.systemctl("start", UNIT)
+    done = idle.run(otolith, "service", "install")
+    assert done.returncode == 0, done.stderr
     keys = ("--keys", "/root/keys/laptop.key_secret", "--daemon-key", "/etc/otolith/keys/daemon.key")
     heard = ("subscribe", "tcp://127.0.0.1:7313", *keys, "--json", "--count", "1", "--timeout", "10")
-    told = idle.run("/opt/otolith/bin/otolith", *heard)
+    told = idle.run(otolith, *heard)
     assert '"stream":"kitchen"' in told.stdout, told.stderr + idle.journal(UNIT)
+    credential = "/etc/credstore/otolith.daemon.key_secret"
+    assert idle.run("stat", "--format=%a %U", credential).stdout == "600 root\n"
+    secret = idle.run("cat", credential).stdout.rpartition("secret-key = ")[2].strip().strip('"')
+    assert len(secret) == 40
+    assert secret not in idle.journal() + idle.systemctl("show", UNIT)
 
 
 def test_it_is_installed_looked_at_and_removed_by_command(idle: Machine) -> None:
