@@ -104,7 +104,10 @@ class Returning:
             self._heard_s = time.monotonic()
             return block
         log.info("it is back (%s): %g Hz", reason, self.rate, extra={"event": "back"})
-        lost = max(0, self._passed() - len(block.samples) - block.lost)
+        passed = self._passed()
+        if block.stamps_s is not None:  # they tell it better
+            passed = 0
+        lost = max(0, passed - len(block.samples) - block.lost)
         return replace(block, lost=block.lost + lost, reason=reason, rate=self.rate)
 
     def _absence(self, reason: str) -> Block:
