@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from otolith.sources.rows import MALFORMED
 from otolith.sources.source import Block
 
 TOLD_EACH_S = 0.5
@@ -36,7 +37,7 @@ class Losses:
         if is_loss and block.reason == self._told and now_s - self._told_s < TOLD_EACH_S:
             self._held = block
             return
-        if is_loss and block.reason != self._told:
+        if is_loss and block.reason != self._told and block.reason.startswith(MALFORMED):  # others are logged already
             log.warning("%s: %s", self._name, block.reason, extra={"event": "lost", "reason": block.reason})
         if is_loss:
             self._told, self._told_s = block.reason, now_s
