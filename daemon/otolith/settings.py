@@ -26,6 +26,7 @@ LONG_KEY = re.compile(r"(?<![^\s.=,\[\]{}#])(?:[^\s.=,\[\]{}#]++[ \t]*+\.[ \t]*+
 
 T = TypeVar("T")
 L = TypeVar("L", bound="Listening")
+K = TypeVar("K", "StateSettings", "RecorderSettings")
 
 
 class TriggerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -113,6 +114,21 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bind: str = DEFAULT_METRICS
 
 
+class RecorderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is recorded of what streams hear and tell: nothing without a `folder`.
+
+    Of streams whose name matches one of the patterns `streams`, the last `minutes`, no longer than `days`, and
+    `megabytes` of all together: the oldest goes. Files begin anew every `segment_s`.
+    """
+
+    folder: str = ""
+    streams: Annotated[list[str], Meta(min_length=1)] = msgspec.field(default_factory=lambda: ["*"])
+    minutes: Annotated[float, Meta(gt=0, le=1_000_000)] = 10.0
+    megabytes: Annotated[float, Meta(gt=0, le=100_000_000)] = 1000.0
+    days: Annotated[float, Meta(gt=0, le=36_500)] = 7.0
+    segment_s: Annotated[float, Meta(ge=0.1, le=3600)] = 60.0
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All a daemon needs to know.
 
@@ -131,6 +147,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: str = ""
     state: StateSettings = StateSettings()
     metrics: MetricsSettings | None = None
+    recorder: RecorderSettings = RecorderSettings()
 
 
 def read_settings(path: Path, publish: str | None = None) -> Settings:
@@ -144,8 +161,9 @@ def read_settings(path: Path, publish: str | None = None) -> Settings:
     routes = [_found(route, path, f'route "{route.pattern}"') for route in settings.route]
     keys = str(path.parent / settings.keys) if settings.keys else ""
     publish = publish or settings.publish
-    state = _placed(settings.state, path)
-    return msgspec.structs.replace(settings, stream=streams, route=routes, publish=publish, keys=keys, state=state)
+    state, recorder = _placed(settings.state, path), _placed(settings.recorder, path)
+    settings = msgspec.structs.replace(settings, stream=streams, route=routes, publish=publish, keys=keys)
+    return msgspec.structs.replace(settings, state=state, recorder=recorder)
 
 
 def route_for(settings: Settings, stream: str) -> RouteSettings | None:
@@ -236,11 +254,11 @@ def _check_routes(settings: Settings, where: str) -> None:
             )
 
 
-def _placed(state: StateSettings, path: Path) -> StateSettings:
+def _placed(keeping: K, path: Path) -> K:
     """The same, its folder counted from the settings' own."""
-    if not isinstance(state.folder, str) or not state.folder:
-        return state
-    return msgspec.structs.replace(state, folder=str(path.parent / state.folder))
+    if not isinstance(keeping.folder, str) or not keeping.folder:
+        return keeping
+    return msgspec.structs.replace(keeping, folder=str(path.parent / keeping.folder))
 
 
 def _found(listening: L, path: Path, what: str) -> L:

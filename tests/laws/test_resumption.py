@@ -17,7 +17,7 @@ from otolith.inference.model import Model
 from otolith.inference.stream import Stream
 from otolith.service.checkpoint import collect, decode, encode, spread
 from otolith.service.listener import Listener
-from otolith.service.resumption import STATE_KEPT
+from otolith.service.resumption import STATE_KEPT, Resumption
 from otolith.sources.roster import RESTARTED
 from otolith.sources.source import Block
 from otolith.wire.messages import (
@@ -101,7 +101,7 @@ class Run:
         """The next run, which knows this one from the bytes of a file alone."""
         kept = spread(decode(encode(collect([("s", self.listener)]))))["s"]
         run = Run(self.listener.stream.model, rate, self._posteriors_per_s)
-        run.messages += run.listener.resume(kept, within_s)
+        run.messages += run.listener.resume(kept, Resumption(kept.ear.told_ns, kept.ear.source_rate, within_s))
         return run
 
     def close(self) -> list[Message]:

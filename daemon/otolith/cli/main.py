@@ -22,6 +22,8 @@ COMMANDS = {
     "reload": "otolith.cli.reload:reload",
     "keys": "otolith.cli.keys:keys",
     "service": "otolith.cli.service:service",
+    "replay": "otolith.cli.replay:replay",
+    "forget": "otolith.cli.forget:forget",
 }
 TRAINING = "otolith_training.cli"
 TRAINING_EXTRA = "the training extra: pip install 'otolith[training]'"

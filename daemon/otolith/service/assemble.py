@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
+
+import msgspec
 
 from otolith.errors import OtolithError
 from otolith.service.ailments import Ailments
@@ -13,14 +16,30 @@ from otolith.service.opening import open_models
 from otolith.service.reception import Reception
 from otolith.service.report import Report
 from otolith.service.warden import Warden
-from otolith.settings import Settings
+from otolith.settings import RecorderSettings, Settings
 from otolith.sinks.publisher import Publisher, check_publish
 from otolith.sinks.relay import Relay
 from otolith.sinks.sink import Sink
 from otolith.sinks.tally import Tally
 from otolith.trial import Trial
 from otolith.wire.guard import open_guard
-from otolith.wire.line import Ledger, Line
+from otolith.wire.line import Ledger, Line, worker_of
+
+
+def record(loop: Loop, reception: Reception, settings: RecorderSettings, boot: str, line: Line | None) -> None:
+    """Have what `loop` hears and tells recorded; each worker sees to its own streams' folders, and has its share."""
+    from otolith.service.taping import Taping  # here: most record nothing
+    from otolith.sinks.recorder import Disk, Recorder
+
+    ailments, number, of = loop.ailments, 0 if line is None else line.worker, 1 if line is None else line.of
+    disk = Disk(
+        partial(ailments.ail, "recorder"),
+        partial(ailments.mend, "recorder"),
+        lambda folder: worker_of(folder.encode(), of) == number,
+    )
+    recorder = Recorder(msgspec.structs.replace(settings, megabytes=settings.megabytes / of), disk)
+    loop.taping = Taping(recorder, settings, boot, reception.manner_of, lambda: reception.models)
+    loop.add_sink(recorder)
 
 
 def assemble(settings: Settings, where: str, line: Line | None = None, trial: Trial | None = None) -> Daemon:
@@ -42,6 +61,8 @@ def assemble(settings: Settings, where: str, line: Line | None = None, trial: Tr
     sinks: list[Sink] = [publisher] if tally is None else [publisher, tally]
     loop = Loop(reception.company, sinks, keeper, ailments)
     loop.warden = Warden(publisher.pulse)
+    if settings.recorder.folder:
+        record(loop, reception, settings.recorder, boot, line)
     reception.seat(loop)
     if settings.ingest is None:
         return Daemon(loop, publisher, reception, tally=tally)

@@ -54,11 +54,14 @@ class Checkpoint(msgspec.Struct, array_like=True, frozen=True):
     groups: list[Group]
 
 
-def collect(listeners: Iterable[tuple[str, Listener]]) -> Checkpoint:
-    """How those streams stand now. To be called where nothing steps them; what is kept is theirs no more."""
+def collect(listeners: Iterable[tuple[str, Listener]], *, with_unheard: bool = False) -> Checkpoint:
+    """How those streams stand now; `with_unheard` of those too that have heard nothing.
+
+    To be called where nothing steps them; what is kept is theirs no more.
+    """
     by_engine: dict[Engine, list[tuple[str, Listener, Seat]]] = {}
     for name, listener in listeners:
-        if isinstance(seat := listener.stream, Seat) and listener.has_heard:
+        if isinstance(seat := listener.stream, Seat) and (with_unheard or listener.has_heard):
             by_engine.setdefault(seat.engine, []).append((name, listener, seat))
     return Checkpoint([_group(engine, those) for engine, those in by_engine.items()])
 

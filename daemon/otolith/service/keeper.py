@@ -22,7 +22,7 @@ from otolith.settings import StateSettings
 from otolith.wire.line import Standing
 
 PART = "state"
-SUFFIX = ".state"
+SUFFIX, LOCK = ".state", ".lock"
 MOST_BYTES = 1 << 30
 OLD_S = 86_400.0  # a file that nobody wrote for so long is of a worker that is no more
 SLOW_S = 2.0  # a write that takes longer is told
@@ -117,7 +117,7 @@ class Keeper:
     def _hold(self) -> None:
         """A lock that ends with this process: of two that write one file, each would resume the other's streams."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self._folder / f"{self._number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, ALLOWED)
+        descriptor = os.open(self._folder / f"{self._number}{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, ALLOWED)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

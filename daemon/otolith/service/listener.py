@@ -48,7 +48,7 @@ class Listener:
             origin.boot,
             origin.seq,
         )  # of the source's samples; a producer's own count where there is
-        self._resumption: Resumption | None = None  # until the first block, where something is known of before
+        self.resumption: Resumption | None = None  # until the first block, where something is known of before
         self.began = FRESH
         self._kept = 0  # samples that the next run has to account for
         self.relief: Relief | None = None  # of another model, which listens along
@@ -71,14 +71,14 @@ class Listener:
         """What there is to tell of one block at once, in order."""
         samples, time_ns = block.samples, block.time_ns
         self._taken += len(samples)
-        is_odd = block.lost or block.reason or block.ends or self._is_away or self._resumption
+        is_odd = block.lost or block.reason or block.ends or self._is_away or self.resumption
         is_plain = len(samples) and not is_odd
         if is_plain and self._resampler is None:  # nearly always, and nearly always there is nothing to tell
             return self._push(samples, time_ns)
         self._taken += block.lost
         goes_on: list[Message] = []
-        if self._resumption is not None:
-            goes_on, block = self._begin(self._resumption, block)
+        if self.resumption is not None:
+            goes_on, block = self._begin(self.resumption, block)
         turns = bool(block.rate) and block.rate != self.source_rate
         if turns:
             self._turn_to(block.rate)
@@ -134,30 +134,31 @@ class Listener:
         resampled = None if self._resampler is None else Resampled(*self._resampler.remember())
         unsent = self._scribe.remember()
         told_ns = self._time_ns if self._resampler is None else self._captured_ns
-        return Ear(told_ns, self.source_rate, self._boot, self._taken, unsent, utterance, resampled)
+        return Ear(told_ns, self.source_rate, self._boot, self._taken, unsent, utterance, resampled, self._is_away)
 
-    def resume(self, kept: Kept, within_s: float, *, fresh: str = "", told: int | None = None) -> list[Message]:
-        """Go on where an earlier run stood, if the first block does so within `within_s`, or begin afresh behind it.
+    def resume(
+        self, kept: Kept, resumption: Resumption | None, *, told: int | None = None, with_numbers: bool = False
+    ) -> list[Message]:
+        """Go on where an earlier run stood, if the first block does by `resumption`, or begin afresh behind it.
 
-        `fresh` says why it must not go on. Where an earlier life is known to have told of more, `told` is how many
-        samples of the source behind those in `kept` (or before them): then what waits there is no loss. Returns what
-        there is to tell of whole frames that waited, where a stream of its own steps them at once.
+        Where an earlier life is known to have told of more, `told` is how many samples of the source behind those in
+        `kept` (or before them): then what waits there is no loss. `with_numbers` where it is the same run, told again.
+        Returns what there is to tell of whole frames that waited, where a stream of its own steps them at once.
         """
         ear, memory = kept.ear, kept.memory
         if told is not None:
             waited = sum(map(len, memory.waiting))
-            memory = replace(
-                memory, position=memory.position + waited + round(told * self._per_source_sample), waiting=[]
-            )
+            position = memory.position + waited + round(told * self._per_source_sample)
+            memory = replace(memory, position=position, waiting=[])
         self._time_ns = self._captured_ns = ear.told_ns
         if ear.utterance is not None and self._endpointer is not None:
             self._endpointer.recall(ear.utterance)
         if told is None:
-            self._scribe.recall(ear.unsent)
+            self._scribe.recall(ear.unsent, with_numbers=with_numbers)
             if ear.resampled is not None and self._resampler is not None and ear.source_rate == self.source_rate:
                 self._resampler.recall(ear.resampled.taken, ear.resampled.given, ear.resampled.recent)
                 self._time_ns -= round(self._resampler.delay_s * 1e9)
-        self._resumption = Resumption(ear.told_ns, ear.source_rate, within_s, fresh, told is not None)
+        self.resumption, self._is_away = resumption, ear.is_away
         return self._write(self.stream.recall(memory), self.stream.received)
 
     def begin_fresh(self, why: str) -> None:
@@ -226,7 +227,7 @@ class Listener:
 
     def _begin(self, resumption: Resumption, block: Block) -> tuple[list[Message], Block]:
         """The first block of a stream that is known of: what there is to tell before it, and the block without that."""
-        self._resumption, self._is_away = None, not (len(block.samples) or block.ends)
+        self.resumption, self._is_away = None, not (len(block.samples) or block.ends)
         self.began, reason = resumption.judge(block)
         log.info("stream %s: %s", self._scribe.stream, self.began)
         lost = round(block.lost * self._per_source_sample)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from itertools import islice
 from threading import Event, Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from otolith.errors import OtolithError
 from otolith.inference.engine import Seat
@@ -35,6 +35,9 @@ from otolith.sinks.sink import Sink
 from otolith.sources.source import Block, Source
 from otolith.wire.messages import Message, StatusMessage
 
+if TYPE_CHECKING:
+    from otolith.service.taping import Taping
+
 HELD_S = 2.0
 MANY = 20  # streams: the statuses of more at once would make frames late
 THREADS_END_S = 0.3  # a reader that hangs (a frozen device) is left behind
@@ -54,6 +57,7 @@ class Loop:
     ) -> None:
         self._company, self._sinks, self._keeper = company, sinks, keeper
         self.ailments = ailments or Ailments()
+        self.taping: Taping | None = None  # where what is heard is recorded
         self._told_ailments = ""
         self._stop = Event()
         self._inbox = Inbox()
@@ -74,6 +78,10 @@ class Loop:
         self._asked: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._told: dict[Shelf, StatusMessage] = {}
         self._failure: OtolithError | None = None
+
+    def add_sink(self, sink: Sink) -> None:
+        """Messages go there too. To be called before `run`."""
+        self._sinks.append(sink)
 
     def add(self, name: str, make: MakeListener, rate: float, *, live: bool) -> Shelf:
         """A place for a stream that comes now, before or while the loop runs; from any thread.
@@ -201,6 +209,8 @@ class Loop:
         for shelf, blocks in taken.blocks:
             listener = self._listeners[shelf]
             for block in blocks:
+                if self.taping is not None:
+                    self.taping.hear(shelf.name, listener, block)
                 if messages := listener.take(block):
                     self._publish(messages)
         for seat, events in self._company.step(started_s):
@@ -262,6 +272,8 @@ class Loop:
         self.accounts.end(shelf, listener)
         self._publish([self._status(shelf, listener)])
         self._told.pop(shelf, None)
+        if self.taping is not None:
+            self.taping.end(shelf.name, "ended")
 
     def _conclude(self, what: str, error: Exception | None) -> None:
         self._working -= 1
@@ -324,6 +336,8 @@ class Loop:
             self._suspend(self._keeper)
         for shelf in list(self._listeners):
             self._end(shelf)
+        if self.taping is not None:
+            self.taping.close()
         if self._failure is not None:
             raise self._failure
 
@@ -335,6 +349,8 @@ class Loop:
         keeper.close(self._checkpoint())
         for shelf, listener in self._listeners.items():
             self._publish([self._status(shelf, listener)])
+            if self.taping is not None:
+                self.taping.end(shelf.name, "suspended")
         self._listeners.clear()
 
     def _publish(self, messages: Iterable[Message]) -> None:

@@ -22,7 +22,7 @@ from otolith.service.listener import FROM_ITS_START, Listener, check_rate
 from otolith.service.loop import Loop
 from otolith.service.opening import at_route, at_stream, open_models, open_stream
 from otolith.service.relief import Relief
-from otolith.service.resumption import Kept, misfit
+from otolith.service.resumption import Kept, Resumption, misfit
 from otolith.settings import Listening, Settings, StreamSettings, route_for, triggers_for
 from otolith.sources.resumed import resumed
 from otolith.sources.roster import DIED, RESTARTED
@@ -104,6 +104,10 @@ class Reception:
     def models(self) -> Mapping[str, Model]:
         """By path."""
         return self._plan.models
+
+    def manner_of(self, stream: str) -> Manner:
+        """How a stream that is or was there is listened to."""
+        return self._manners[stream]
 
     def terms(self) -> tuple[Settings, Mapping[str, Card]]:
         """What a stream from the network is admitted on: the settings, and the cards of their models by path."""
@@ -242,7 +246,10 @@ class Reception:
             fresh, further = told(kept)
             if not fresh and kept.ear.source_rate != rate:
                 fresh = "the source has another rate"
-            listener.resume(kept, self._keeper.within_s, fresh=fresh, told=further)
+            ear, within_s = kept.ear, self._keeper.within_s
+            listener.resume(
+                kept, Resumption(ear.told_ns, ear.source_rate, within_s, fresh, further is not None), told=further
+            )
 
     def _told_of(self, opened: Opened, kept: Kept) -> tuple[str, int | None]:
         """Why a stream from the network cannot go on; how many samples behind `kept` a dead worker has told of."""

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from otolith.errors import SettingsError, UsageError
 from otolith.settings import Settings
 
-FIXED = ("publish", "ingest", "engine", "workers", "control", "keys", "metrics", "state")  # what only a restart changes
+# what only a restart changes
+FIXED = ("publish", "ingest", "engine", "workers", "control", "keys", "metrics", "state", "recorder")
 
 ReadSettings = Callable[[], Settings]
 

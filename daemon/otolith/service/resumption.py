@@ -44,6 +44,7 @@ class Ear(msgspec.Struct, array_like=True, frozen=True, gc=False):
     unsent: Unsent
     utterance: tuple[bool, int, int, float] | None
     resampled: Resampled | None
+    is_away: bool = False  # has its source last said why nothing comes?
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,7 @@ def misfit(memory: Memory, stream: Stream | Seat) -> str:
     return "" if fits else "samples that wait"
 
 
-@dataclass(frozen=True, slots=True)
-class Resumption:
+class Resumption(msgspec.Struct, array_like=True, frozen=True):
     """What the first block is held against.
 
     `fresh` is why the stream cannot go on, whatever comes; `is_told` where an earlier life has told of all that the
@@ -93,7 +93,7 @@ class Resumption:
             return f"fresh: {fresh}", reason
         if block.lost:
             return f"resumed: {block.lost} samples lost", f"{reason}; {STATE_KEPT}"
-        if self.is_told:
+        if self.is_told or reason != RESTARTED:
             return "resumed", f"{reason}; {STATE_KEPT}"
         return "resumed", ""
 

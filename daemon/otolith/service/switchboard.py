@@ -63,7 +63,7 @@ class Switchboard:
         self._own: dict[bytes, bytes] = {}  # standings of those that workers open themselves
         self._swept_s = time.monotonic()
         self._doors: list[Door] = []
-        self.lines = [Line(folder, number, 0) for number in range(settings.workers)]
+        self.lines = [Line(folder, number, 0, of=settings.workers) for number in range(settings.workers)]
         self._wires: list[list[zmq.Socket[bytes]]] = [[] for _ in self.lines]
         self._has_opened = False
         self._poller = zmq.Poller()
@@ -91,7 +91,7 @@ class Switchboard:
             self._poller.unregister(wire)
             wire.close(linger=0)
         before = self.lines[number]
-        line = self.lines[number] = Line(before.folder, number, before.life + 1, self._told_ns(number))
+        line = self.lines[number] = Line(before.folder, number, before.life + 1, self._told_ns(number), before.of)
         self._wires[number] = [self._wire(line.blocks(door)) for door in range(len(self._doors))]
         return line
 

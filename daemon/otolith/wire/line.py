@@ -48,13 +48,15 @@ class Standing:
 class Line:
     """One worker's end: the private `folder`, its number there, which of its lives this is.
 
-    `told_ns` says of streams that the daemon opens itself until when an earlier life had told of them.
+    `told_ns` says of streams that the daemon opens itself until when an earlier life had told of them; `of` is how many
+    workers there are.
     """
 
     folder: str
     worker: int
     life: int
     told_ns: dict[str, int] = field(default_factory=dict)
+    of: int = 1  # workers
 
     @property
     def messages(self) -> str:

@@ -167,11 +167,16 @@ def decode(parts: list[bytes]) -> AnyMessage | None:
         raise WireError(f"not a message of ours: {[part[:80] for part in parts[:3]]}")
     if parts[0].rpartition(b"/")[2].decode("utf-8", "replace") not in KINDS:
         return None
+    return decode_payload(parts[1], parts[0].decode("utf-8", "replace"))
+
+
+def decode_payload(payload: bytes, where: str = "payload") -> AnyMessage:
+    """A message of a kind that this release knows. Raises `WireError` that begins with `where`."""
     try:
-        message = _decoder.decode(parts[1])
+        message = _decoder.decode(payload)
         _check_values(message)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise WireError(f"{parts[0].decode('utf-8', 'replace')}: malformed message ({error})") from None
+        raise WireError(f"{where}: malformed message ({error})") from None
     return message
 
 
