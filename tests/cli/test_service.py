@@ -61,7 +61,9 @@ def test_wrong_settings_are_found_before_anything_is_done(tmp_path: Path) -> Non
 def test_what_a_service_cannot_see_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "base_prefix", "/home/ann/python")
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
-    with pytest.raises(SettingsError, match="/home/ann/python: a service of the system does not see home folders"):
+    with pytest.raises(
+        SettingsError, match="/home/ann/python: a service of the system sees neither home folders nor /tmp"
+    ):
         steps_to_install(Unit(), Settings(), Path("/etc/otolith/otolith.toml"))
 
 

@@ -97,6 +97,7 @@ def test_one_that_hangs_misses_its_watchdog_and_comes_back(running: Machine) -> 
     after = running.wait_for(UNIT, lambda now: now["NRestarts"] == "1" and now["ActiveState"] == "active")
     assert after["MainPID"] != before["MainPID"]
     assert "Watchdog timeout" in running.journal(UNIT)
+    assert "(most recent call first)" in running.journal(UNIT), "where its threads were is told"
 
 
 def test_it_stops_cleanly(running: Machine) -> None:

@@ -16,7 +16,7 @@ from otolith.settings import Settings
 from otolith.sources.source import Spec
 from otolith.wire.keys import ALLOWED, DAEMON, SECRET
 
-HIDDEN = ("/home", "/root", "/run/user")  # by ProtectHome=
+HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - by ProtectHome= and PrivateTmp=
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ _MOVE = "install it where services may look: python3 -m venv /opt/otolith && /op
 def _check_seen(paths: list[Path], remedy: str) -> None:
     for path in paths:
         if str(path).startswith(tuple(f"{folder}/" for folder in HIDDEN)):
-            raise SettingsError(f"{path}: a service of the system does not see home folders (ProtectHome=); {remedy}")
+            raise SettingsError(f"{path}: a service of the system sees neither home folders nor /tmp; {remedy}")
 
 
 def _check_readable(paths: list[Path]) -> None:

@@ -6,6 +6,7 @@ REASON: `journalctl STREAM=kitchen`. Nothing is logged a frame.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import socket
@@ -28,6 +29,7 @@ SAME_TEXT, SAME_KIND = 5, 60  # lines within it: of one text, and of one place i
 
 def start_logging(worker: int | None = None) -> None:
     """Log what is worth a line, from here on; of the `worker` of that number, if it is one."""
+    faulthandler.enable()  # where each thread was when the watchdog's signal came, or the runtime crashed
     prefix = "" if worker is None else f"worker {worker}: "
     handler: logging.Handler
     if is_journal(sys.stderr.fileno()):
