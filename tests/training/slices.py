@@ -16,7 +16,7 @@ import soundfile
 
 from otolith_training.data.datasets import Run, read_runs
 from tests.training.machines import write_packed
-from tests.training.small import DATA, write_sentences, write_verse
+from tests.training.small import DATA, write_sentences
 
 CHANNELS = ["acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"]
 WINDOW = 128  # rows
@@ -34,8 +34,6 @@ def lay_out(folder: Path) -> Path:
     _sp_sw_har(folder / "sp_sw_har", runs)
     _uci_har(folder / "uci_har", runs)
     write_sentences(folder).joinpath("sentences").rename(folder / "rt_polarity")
-    (folder / "text").mkdir()
-    write_verse(folder / "text")
     _series(folder / "ett" / "ETTh1.csv", ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"], 14_400, 3600)
     _series(folder / "nab" / "realAWSCloudwatch" / "ec2_cpu_utilization_24ae8d.csv", ["value"], 700, 300)
     conditions = {

@@ -7,8 +7,10 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from otolith.cli.main import otolith
 from otolith.errors import OtolithError, SettingsError, UsageError
 from otolith.inference.card import Tokens
 from otolith.inference.model import Model
@@ -88,6 +90,13 @@ def test_a_language_is_learned_and_measured_by_its_surprise(tmp_path: Path) -> N
     assert figures["perplexity"] == pytest.approx(2 ** figures["bits_per_token"])
     assert "perplexity" in said
     json.dumps(figures)
+    asked = ["evaluate", str(tmp_path / "small.onnx"), "--data", str(tmp_path / "verse.txt")]
+    told = CliRunner().invoke(otolith, [*asked, "--compare", str(tmp_path / "small.onnx")])
+    assert told.exit_code == 0, told.output
+    assert f"perplexity {figures['perplexity']:.2f}" in told.output
+    assert "+0.000" in told.output
+    with pytest.raises(UsageError, match="text has no minutes"):
+        evaluate(tmp_path / "small.onnx", tmp_path / "verse.txt", soaked=True)
     (tmp_path / "prompt.txt").write_text("row row r")
     arguments = ("generate", tmp_path / "small.onnx", "--prompt", tmp_path / "prompt.txt", "--steps", "40")
     written = [run_otolith(*arguments, "--temperature", "0.5", "--seed", seed) for seed in ("1", "1", "2")]

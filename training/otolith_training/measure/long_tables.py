@@ -24,32 +24,38 @@ def print_evaluation(figures: Mapping[str, Any], console: Console) -> None:
         _print_long(figures, console)
     else:
         print_figures(figures, console)
-        over = figures["interval_over"]
-        accuracy, macro_f1 = figures["accuracy_interval"], figures["macro_f1_interval"]
-        console.print(
-            f"95 %: accuracy {percents(accuracy)}, macro-F1 {macro_f1[0]:.3f} to {macro_f1[1]:.3f} "
-            f"(over {over['count']} {over['unit']}s"
-            + (", too few for an interval as wide as it should be)" if over["count"] < FEW else ")"),
-            soft_wrap=True,
-        )
-        if (delay := figures.get("delay_s")) and delay["median"] is not None:
-            console.print(
-                f"a new label is told {delay['median']:.2f} s after it begins (median; 95th {delay['p95']:.2f} s); "
-                f"{percent(delay['missed'])} of {delay['changes']} never",
-                soft_wrap=True,
-            )
-        if runs := figures.get("runs"):
-            console.print(
-                f"whole runs, a decision each: accuracy {runs['accuracy']:.1%} of {runs['runs']:,} "
-                f"({percents(runs['accuracy_interval'])}), macro-F1 {runs['macro_f1']:.3f}",
-                soft_wrap=True,
-            )
+        if "interval_over" in figures:  # of tokens there is one running text, and no interval
+            _print_certainty(figures, console)
     if "soak" in figures:
         _print("the same test after carried state", *soak_table(figures["soak"]), console)
     if "compare" in figures:
         compared = figures["compare"]
         head = ("", figures["model"], compared["model"], "difference (95 %)")
         _print("side by side", head, comparison_rows(compared), console)
+
+
+def _print_certainty(figures: Mapping[str, Any], console: Console) -> None:
+    """How sure one can be of decisions, how late they are, and what whole runs come to."""
+    over = figures["interval_over"]
+    accuracy, macro_f1 = figures["accuracy_interval"], figures["macro_f1_interval"]
+    console.print(
+        f"95 %: accuracy {percents(accuracy)}, macro-F1 {macro_f1[0]:.3f} to {macro_f1[1]:.3f} "
+        f"(over {over['count']} {over['unit']}s"
+        + (", too few for an interval as wide as it should be)" if over["count"] < FEW else ")"),
+        soft_wrap=True,
+    )
+    if (delay := figures.get("delay_s")) and delay["median"] is not None:
+        console.print(
+            f"a new label is told {delay['median']:.2f} s after it begins (median; 95th {delay['p95']:.2f} s); "
+            f"{percent(delay['missed'])} of {delay['changes']} never",
+            soft_wrap=True,
+        )
+    if runs := figures.get("runs"):
+        console.print(
+            f"whole runs, a decision each: accuracy {runs['accuracy']:.1%} of {runs['runs']:,} "
+            f"({percents(runs['accuracy_interval'])}), macro-F1 {runs['macro_f1']:.3f}",
+            soft_wrap=True,
+        )
 
 
 def _print_long(figures: Mapping[str, Any], console: Console) -> None:

@@ -204,6 +204,8 @@ def comparison_rows(compared: Mapping[str, Any]) -> list[list[str]]:
         if name in compared:
             of = compared[name]
             rows.append([name.replace("_f1", "-F1"), percent(of["one"]), percent(of["other"]), _difference(of)])
+    if bits := compared.get("bits_per_token"):
+        rows.append(["bits a token", f"{bits['one']:.3f}", f"{bits['other']:.3f}", f"{bits['difference']:+.3f}"])
     for point in compared.get("points", ()):
         told = "as shipped" if point["target"] is None else f"at most {point['target']:g} an hour"
         if point["events"]:
