@@ -3,7 +3,8 @@
     python bench/anomaly.py [--rounds 5] [--rows 2000] [--model FILE]
 
 One series, a row a step, through the same engine as sound (`Seat.push`, `Engine.step`); then 64 series in one batch.
-CPU time of one core. Without a model: one channel, look-back and horizon of 96 rows, as `recipes/nab.toml` makes.
+CPU time of one core. Without a model: one channel, look-back and horizon of 96 rows, as `recipes/nab.toml` makes it,
+and the same with a decoder that was taught, which the file then holds too.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from report import Figure, table
 RECIPE = Path(__file__).parent.parent / "training" / "otolith_training" / "recipes" / "nab.toml"
 
 
-def made(folder: Path) -> Model:
-    """A model of the benchmark's recipe whose every part says something."""
+def made(folder: Path, *, taught: bool) -> Model:
+    """A model of the benchmark's recipe; `taught`: its decoder says something."""
     import torch
 
     from otolith_training.network.cards import make_card
@@ -40,9 +41,9 @@ def made(folder: Path) -> Model:
     torch.manual_seed(0)
     network = make_network(recipe)
     with torch.no_grad():
-        for parameter in network.head.parameters():
+        for parameter in network.head.parameters() if taught else ():
             parameter.add_(torch.randn(parameter.shape) * 0.01)
-    return export(network, make_card(recipe, text), [], folder / "anomaly.onnx")
+    return export(network, make_card(recipe, text), [], folder / f"{'taught' if taught else 'linear'}.onnx")
 
 
 def step_us(model: Model, streams: int, rows: int) -> float:
@@ -68,13 +69,17 @@ def main() -> None:
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {cores()[0]})
     with tempfile.TemporaryDirectory() as folder:
-        model = Model.open(arguments.model) if arguments.model else made(Path(folder))
-        taken: dict[int, list[float]] = {1: [], 64: []}
+        if arguments.model:
+            models = {"model": Model.open(arguments.model)}
+        else:
+            models = {"linear path": made(Path(folder), taught=False), "with decoder": made(Path(folder), taught=True)}
+        taken: dict[tuple[str, int], list[float]] = {(name, streams): [] for name in models for streams in (1, 64)}
         for _ in range(arguments.rounds):
-            for streams, figures in taken.items():
-                figures.append(step_us(model, streams, arguments.rows if streams == 1 else arguments.rows // 10))
-    rows = [(streams, Figure.of(figures)) for streams, figures in taken.items()]
-    print(table(("series", "us a row, each"), rows))
+            for (name, streams), figures in taken.items():
+                rows = arguments.rows if streams == 1 else arguments.rows // 10
+                figures.append(step_us(models[name], streams, rows))
+    told = [(name, streams, Figure.of(figures)) for (name, streams), figures in taken.items()]
+    print(table(("model", "series", "us a row, each"), told))
     print(in_words(describe()))
 
 

@@ -26,7 +26,7 @@ from otolith_training.forecasting import ForecastRehearsal, SeriesCourse
 from otolith_training.learner import Learner
 from otolith_training.measure.calibrate import calibrate_file
 from otolith_training.measure.evaluate import evaluate
-from otolith_training.network.forecast_loss import truth_of
+from otolith_training.network.forecast_loss import forecast_loss, truth_of
 from otolith_training.network.network import make_network
 from otolith_training.network.restore import restore
 from otolith_training.recipe_file import parse_recipe, read_recipe
@@ -154,6 +154,18 @@ def test_the_recurrent_part_learns_what_the_linear_path_leaves(meter: Path) -> N
     assert course.rehearsal(learner.averaged)["mse"] < 0.8 * before
 
 
+def test_a_relative_error_of_one_is_that_of_the_linear_path(meter: Path) -> None:
+    recipe = parse_recipe(changed(FORECAST, {"stride": "2\nrelative = true"}), "small")
+    course = SeriesCourse(recipe, list_series(recipe, meter))
+    network = make_network(recipe)
+    course.prepare(network)
+    composer = course.streams(1)
+    chunk = [composer.next() for _ in range(2)][-1]  # the first lies within the look-back, and counts nothing
+    rows = network.frontend.scaled(torch.from_numpy(chunk.frames))
+    loss, _ = forecast_loss(network, rows, network.fresh_state(len(rows)), chunk, share=0.0)
+    assert float(loss.detach()) == pytest.approx(1.0, abs=1e-5)
+
+
 def test_a_held_out_part_has_the_rows_before_it_to_look_back_on(meter: Path) -> None:
     train_part, dev, test = list_series(parse_recipe(FORECAST, "small"), meter)
     assert [(run.split, run.history, len(run.values)) for run in (train_part, dev, test)] == [
@@ -259,7 +271,7 @@ def test_what_deals_with_labels_refuses_a_forecast_at_the_door(trained: Path, me
         calibrate_file(trained, [tmp_path / "no such recording.csv"], 1.0)
 
 
-@pytest.mark.parametrize("name", ["ett_24", "ett_96", "nab"])
+@pytest.mark.parametrize("name", ["ett_24", "ett_96", "motion_forecast", "nab"])
 def test_the_worked_recipes_are_whole(name: str) -> None:
     recipe, _ = read_recipe(RECIPES / f"{name}.toml")
     assert recipe.task == "forecast"

@@ -206,6 +206,7 @@ class Forecast(Section, frozen=True):
     hidden: int = 16  # units of the decoder
     stride: int = 1  # rows that each of its steps tells at once: with more, a step of the whole model costs less
     teacher_forcing: tuple[float, float] = (1.0, 0.0)  # share of true rows fed to the decoder, at first and at last
+    relative: bool = False  # each row ahead counts by what the linear path leaves there; else the far ones outweigh
     season_rows: int = 0  # rows of a season, for the seasonal naive forecast to be measured against; 0: none
 
 

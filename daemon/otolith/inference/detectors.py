@@ -31,6 +31,7 @@ class Detectors:
         self._below = self._smoothed.copy()  # nothing happens while a smoothed value stays below this ...
         self._from = self._smoothed.copy()  # ... and at this or over it
         self._peak = self._smoothed.copy()  # highest smoothed value since the row's detector was asked
+        self._smooths = False  # whether any trigger ever asked for it; scores of anomalies come smoothed
         self._has_active = np.zeros(0, bool)
         self._active = 0  # how many rows have an active label
 
@@ -46,6 +47,7 @@ class Detectors:
             array[row] = 0
         self._threshold[row] = self._release[row] = NEVER
         self._decay[row, detector.columns] = detector.decay
+        self._smooths |= bool(np.any(detector.decay))
         self._gain[row] = 1 - self._decay[row]
         self._threshold[row, detector.columns] = detector.threshold
         self._release[row, detector.columns] = detector.release
@@ -105,6 +107,8 @@ class Detectors:
 
         Returns `(frames, streams, labels)`: what is done a frame at a time lies together.
         """
+        if not self._smooths:
+            return posteriors.swapaxes(0, 1)
         decay, last = self._decay[rows], self._smoothed[rows]
         smoothed: Floats = np.multiply(posteriors.swapaxes(0, 1), self._gain[rows], order="C")
         for now in smoothed:

@@ -49,7 +49,7 @@ def continue_rows(
 ) -> Iterator[NDArray[np.float32]]:
     """`steps` rows `(channels,)` behind `prompt` `(rows, channels)`, which may be empty; the same seed draws the same.
 
-    Each is the next row's forecast, and `temperature` times an error as large as the model's own are: 0 is the forecast
+    Each is the next row's forecast, and `temperature` times an error as large as the model's own is: 0 is the forecast
     itself, which soon comes to rest. Raises `UsageError` where the card does not tell how large they are.
     """
     card, random = model.card, np.random.default_rng(seed)
@@ -63,11 +63,15 @@ def continue_rows(
 
 
 def errors_of(card: Card) -> NDArray[np.float64]:
-    """How far forecasts were off on rows held out `(channels,)`: root mean square, in the channels' own units."""
+    """How far forecasts of the next row were off on rows held out `(channels,)`: root mean square, in their own units.
+
+    Of a card that does not tell it, how far those of all rows ahead were.
+    """
     assert isinstance(card.forecast, Forecast)  # noqa: S101 - the caller looked
     for split in ("dev", "test"):
         told = card.metrics.get(split, {}).get("per_channel", {})
         if all(channel.name in told for channel in card.channels):
-            scaled = [math.sqrt(float(told[channel.name]["mse"])) for channel in card.channels]
+            squares = [told[channel.name] for channel in card.channels]
+            scaled = [math.sqrt(float(of.get("next_mse", of["mse"]))) for of in squares]
             return np.asarray(np.multiply(scaled, card.forecast.scale))
     raise UsageError(f"{card.name}: was measured on no rows, so how far it errs is not known; ask for --temperature 0")

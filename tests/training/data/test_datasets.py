@@ -102,7 +102,7 @@ def test_a_packed_file_that_does_not_hold_is_refused(tmp_path: Path, changes: di
         ("t,acc_x,label\n0,1,A\n0.01,2,A\n", "has no column acc_y"),
         ("t,acc_x,acc_y,label\n0,1,1,A\n0.01,loud,1,A\n", "row 2, column acc_x: 'loud' is not a number"),
         ("t,acc_x,acc_y,label\n0.01,1,1,A\n0.0,1,1,A\n", "time runs backwards"),
-        ("t,acc_x,acc_y,label\n0,1,1,A\n0.02,1,1,A\n", "50.0 rows a second where 100 are expected"),
+        ("t,acc_x,acc_y,label\n0,1,1,A\n0.02,1,1,A\n", "50 rows a second where 100 are expected"),
         ("t,acc_x,acc_y\n0,1,1\n0.01,1,1\n", "has no column label"),
     ],
 )

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from otolith_training.network.export import run_torch
+from otolith_training.network.cards import make_card
+from otolith_training.network.export import export, run_torch
 from otolith_training.network.forecast_loss import teacher_share
 from otolith_training.network.heads.forecast import ForecastHead
 from otolith_training.network.restore import restore
@@ -34,6 +35,19 @@ def test_the_whole_horizon_is_one_recurrent_node(tmp_path: Path) -> None:
     forecasting(tmp_path / "f.onnx")
     operators = [node.op_type for node in onnx.load(tmp_path / "f.onnx").graph.node]
     assert operators.count("LSTM") == operators.count("GRU") == operators.count("Conv") == 1
+
+
+def test_a_decoder_that_was_never_taught_is_left_out_of_the_file(tmp_path: Path) -> None:
+    network = forecast_network()
+    head = network.head
+    assert isinstance(head, ForecastHead)
+    torch.nn.init.zeros_(head.told.weight)
+    torch.nn.init.zeros_(head.told.bias)
+    recipe = parse_recipe(FORECAST, "f")
+    export(network, make_card(recipe, FORECAST), [rhythm(100)], tmp_path / "f.onnx")
+    assert "LSTM" not in [node.op_type for node in onnx.load(tmp_path / "f.onnx").graph.node]
+    again = restore(tmp_path / "f.onnx", recipe).eval()
+    np.testing.assert_allclose(run_torch(again, rhythm(50)), run_torch(network.eval(), rhythm(50)), rtol=1e-5)
 
 
 def test_before_the_first_row_it_is_as_if_that_had_always_been() -> None:

@@ -122,30 +122,35 @@ def read_runs(
     label_column: str = "label",
     group_column: str = "",
     patterns: Sequence[str] = (),
+    *,
+    labelled: bool = True,
 ) -> list[Run]:
     """The runs of a folder, or of one packed or plain file. Raises `OtolithError` where there are none.
 
-    Rows are taken as they are, by count: a recording whose own rate is far from `sample_rate` is refused.
+    Rows are taken as they are, by count: a recording whose own rate is far from `sample_rate` is refused. Where they
+    need not be `labelled`, as to be forecast, labels are not looked for.
     """
+    default: dict[str, str] | None = {} if labelled else None
     if place.is_file():
-        return (
-            _packed_runs(place, channels) if place.suffix == ".npz" else [_plain_run(place, channels, sample_rate, {})]
-        )
+        if place.suffix == ".npz":
+            return _packed_runs(place, channels, labelled)
+        return [_plain_run(place, channels, sample_rate, default)]
     require_folder(place)
     if (place / MANIFEST).is_file():
         manifest = place / MANIFEST
         rows = [row for row in read_manifest(place) if matches(row["file"], patterns)]
         runs = []
         for row in rows:
-            run = _plain_run(place / row["file"], channels, sample_rate, {"label": row.get(label_column, "")})
+            own = {"label": row.get(label_column, "")} if labelled else None
+            run = _plain_run(place / row["file"], channels, sample_rate, own)
             runs.append(replace(run, name=row["file"], group=_group(row, group_column), split=_split(manifest, row)))
     else:
         paths = [path for path in sorted(place.glob("**/*")) if matches(path.relative_to(place).as_posix(), patterns)]
-        runs = [run for path in paths if path.suffix == ".npz" for run in _packed_runs(path, channels)]
+        runs = [run for path in paths if path.suffix == ".npz" for run in _packed_runs(path, channels, labelled)]
         plain = [path for path in paths if is_sensor_file(path)] if not runs or patterns else []
         for path in plain:
             name = path.relative_to(place).as_posix()
-            runs.append(replace(_plain_run(path, channels, sample_rate, {}), name=name))
+            runs.append(replace(_plain_run(path, channels, sample_rate, default), name=name))
     if not runs:
         raise OtolithError(f"{place}: holds no recordings; it needs {', '.join(SENSOR_SUFFIXES)} or packed .npz files")
     return runs
@@ -209,14 +214,17 @@ def fingerprints(files: Mapping[str, Path]) -> dict[str, str]:
     return found | {fingerprint({name: files[name]}): name for name in packed}
 
 
-def _plain_run(path: Path, channels: Sequence[str], sample_rate: float, row: Mapping[str, str]) -> Run:
+def _plain_run(path: Path, channels: Sequence[str], sample_rate: float, row: Mapping[str, str] | None) -> Run:
+    """A file's run; its label is its manifest's row's where it has none a row. None: it needs none."""
     recording = read_sensor(path)
     rate = recording.rate
     if rate and abs(rate / sample_rate - 1) > RATE_TOLERANCE:
         raise RecordingError(
-            f"{path}: has {rate:.1f} rows a second where {sample_rate:g} are expected; resample the recording"
+            f"{path}: has {rate:.4g} rows a second where {sample_rate:g} are expected; resample the recording"
         )
     values = recording.select(channels)
+    if row is None:
+        return Run(path.name, path, values, (), None, None)
     labels = recording.labels
     if labels is None:
         label = row.get("label", "")
@@ -226,9 +234,9 @@ def _plain_run(path: Path, channels: Sequence[str], sample_rate: float, row: Map
     return Run(path.name, path, values, labels, None, None)
 
 
-def _packed_runs(path: Path, channels: Sequence[str]) -> list[Run]:
+def _packed_runs(path: Path, channels: Sequence[str], labelled: bool) -> list[Run]:
     """The runs of a packed file."""
-    arrays = _packed_arrays(path)
+    arrays = _packed_arrays(path, labelled)
     names = [str(name) for name in arrays["channels"]]
     if missing := [name for name in channels if name not in names]:
         raise RecordingError(f"{path}: has no channel {', '.join(missing)} (found {', '.join(names)})")
@@ -249,7 +257,7 @@ def _packed_runs(path: Path, channels: Sequence[str]) -> list[Run]:
             f"{path.name}/{key}",
             path,
             np.ascontiguousarray(values[start:end]),
-            tuple(labels[start:end]),
+            tuple(labels[start:end]) if labelled else (),
             subject,
             split,
         )
@@ -257,9 +265,11 @@ def _packed_runs(path: Path, channels: Sequence[str]) -> list[Run]:
     ]
 
 
-def _packed_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def _packed_arrays(path: Path, labelled: bool) -> dict[str, NDArray[Any]]:
     """The arrays of a packed file, read without pickles; windows are laid end to end, each as a run of its own."""
     arrays = read_arrays(path, "a packed set")
+    if not labelled:  # whatever stands there
+        arrays |= {"y": np.zeros(len(arrays.get("X", ())), np.int64), "labels": np.array([""])}
     wanted = ("X", "y", "offsets", "labels", "channels")
     if "X" in arrays and "y" in arrays and arrays["X"].ndim == 3 and "offsets" not in arrays:
         windows, rows, _ = arrays["X"].shape

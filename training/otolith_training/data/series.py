@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from otolith.errors import OtolithError, RecordingError
-from otolith.recordings import SENSOR_SUFFIXES, is_sensor_file, read_sensor
-from otolith_training.data.datasets import RATE_TOLERANCE, SPLIT_NAMES, Run
+from otolith.errors import OtolithError
+from otolith_training.data.datasets import SPLIT_NAMES, Run, read_runs
 from otolith_training.data.splits import assign_splits
 from otolith_training.recipe import Recipe, Rows
 
@@ -24,26 +23,11 @@ def list_series(recipe: Recipe, data: Path) -> list[Run]:
 
 def read_series(recipe: Recipe, place: Path) -> list[Run]:
     """The series of a file, or of a folder's files that the recipe's patterns name, whole. Raises `OtolithError`."""
-    rows, patterns = recipe.frontend, recipe.data.files
+    d, rows = recipe.data, recipe.frontend
     assert isinstance(rows, Rows)  # noqa: S101 - the recipe was checked for it
-    paths = [place]
-    if place.is_dir():
-        paths = [path for path in sorted(place.glob("**/*")) if is_sensor_file(path)]
-        paths = [path for path in paths if not patterns or any(path.match(pattern) for pattern in patterns)]
-    if not paths:
-        raise OtolithError(f"{place}: holds no recordings; it needs {', '.join(SENSOR_SUFFIXES)} files")
     names = [channel.name for channel in rows.channels]
-    found = []
-    for path in paths:
-        recording = read_sensor(path)
-        if recording.rate and abs(recording.rate / rows.sample_rate - 1) > RATE_TOLERANCE:
-            raise RecordingError(
-                f"{path}: has {recording.rate:.4g} rows a second where {rows.sample_rate:g} are expected; "
-                "resample the recording"
-            )
-        name = path.relative_to(place).as_posix() if path != place else path.name
-        found.append(Run(name, path, recording.select(names), (), None, None))
-    return found
+    patterns = () if place.is_file() else d.files
+    return read_runs(place, names, rows.sample_rate, d.label_column, d.group_column, patterns, labelled=False)
 
 
 def split_rows(run: Run, recipe: Recipe) -> list[Run]:

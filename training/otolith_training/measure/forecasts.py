@@ -22,7 +22,7 @@ from otolith.inference.card import Forecast as ForecastPromise
 from otolith.inference.events import Forecasts
 from otolith.inference.model import Model
 from otolith.inference.stream import MAX_FRAMES_PER_STEP, Stream
-from otolith_training.data.datasets import Run, fingerprint
+from otolith_training.data.datasets import Run, fingerprints
 from otolith_training.data.series import list_series, read_series
 from otolith_training.recipe import Recipe
 from otolith_training.recipe_file import parse_recipe
@@ -40,7 +40,8 @@ def evaluate_forecasts(model: Model, data: Path, split: str | None) -> dict[str,
     """
     recipe = parse_recipe(model.card.recipe, f"{model.card.name}: the card's recipe")
     whole = read_series(recipe, data)
-    known = fingerprint({_name(run, data): run.path for run in whole}) in {of.fingerprint for of in model.card.data}
+    files = {run.path.relative_to(data).as_posix(): run.path for run in whole}
+    known = set(fingerprints(files)) <= {of.fingerprint for of in model.card.data}
     split = split or ("test" if known else "all")
     if split != "all":
         own = msgspec.structs.replace(recipe, data=msgspec.structs.replace(recipe.data, path=data.name))
@@ -94,12 +95,15 @@ class _Tally:
     def figures(self) -> dict[str, Any]:
         mse, mae = self._squares / self.rows, self._absolutes / self.rows
         names = [channel.name for channel in self._card.channels]
-        by_channel = zip(names, mse.mean(axis=0).tolist(), mae.mean(axis=0).tolist(), strict=True)
+        by_channel = zip(names, *(of.tolist() for of in (mse.mean(axis=0), mae.mean(axis=0), mse[0])), strict=True)
         return {
             "rows": self.rows,
             "mse": float(mse.mean()),
             "mae": float(mae.mean()),
-            "per_channel": {name: {"mse": square, "mae": absolute} for name, square, absolute in by_channel},
+            "per_channel": {
+                name: {"mse": square, "mae": absolute, "next_mse": following}  # the last: of the row that follows
+                for name, square, absolute, following in by_channel
+            },
             "per_step": {"mse": mse.mean(axis=1).tolist(), "mae": mae.mean(axis=1).tolist()},
         }
 
@@ -152,7 +156,3 @@ def print_forecasts(figures: Mapping[str, Any], console: Console) -> None:
 
 def _cells(figures: Mapping[str, float], others: Sequence[Mapping[str, float]]) -> list[str]:
     return [f"{figures['mse']:.4f}", f"{figures['mae']:.4f}", *(f"{other['mse']:.4f}" for other in others)]
-
-
-def _name(run: Run, data: Path) -> str:
-    return run.path.relative_to(data).as_posix()

@@ -11,6 +11,8 @@ from otolith_training.network.heads.forecast import ForecastHead
 from otolith_training.network.network import Network
 from otolith_training.recipe import Forecast
 
+LEAST_ERROR = 1e-6  # of the linear path: what it foretells nearly without a mistake must not outweigh all else
+
 
 def teacher_share(forecast: Forecast, done: float) -> float:
     """The share of the decoder's inputs that are true rows, when `done` (0..1) of the training is behind.
@@ -26,6 +28,7 @@ def forecast_loss(network: Network, features: Tensor, state: State, chunk: Chunk
     """The mean squared error of what is forecast behind each counted row, scaled; and the next state.
 
     `share` of the decoder's inputs, drawn one by one, are true rows: 1 is teacher forcing, 0 runs freely as in use.
+    Where the head is told by a `relative` error, that of each row ahead is over the linear path's in the same chunk.
     """
     head = network.head
     assert isinstance(head, ForecastHead) and chunk.ahead is not None and chunk.counted is not None  # noqa: S101, PT018
@@ -36,9 +39,16 @@ def forecast_loss(network: Network, features: Tensor, state: State, chunk: Chunk
     forced = torch.rand(steps, device=features.device) < share
     said = head.unroll(x, straight, truth, forced)
     counted = torch.from_numpy(chunk.counted).to(features.device)
-    error = (said - truth).square().mean(dim=(2, 3))
-    loss = torch.where(counted, error, 0.0).sum() / counted.sum().clamp(min=1)
-    return loss, {**following, **carried}
+    errors = _errors(said, truth, counted)
+    if head.relative:
+        errors = errors / _errors(straight, truth, counted).clamp(min=LEAST_ERROR)
+    return errors.mean(), {**following, **carried}
+
+
+def _errors(said: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
+    """Mean squared errors of the rows ahead `(horizon,)`, over the counted frames and all channels."""
+    error = (said - truth).square().mean(dim=3)  # (streams, frames, horizon)
+    return torch.where(counted[..., None], error, 0.0).sum(dim=(0, 1)) / counted.sum().clamp(min=1)
 
 
 def truth_of(rows: Tensor, ahead: Tensor, horizon: int) -> Tensor:

@@ -42,7 +42,7 @@ class ForecastHead(Head):
     def __init__(self, width: int, channels: int, settings: Forecast) -> None:
         super().__init__()
         self.horizon, self.look_back, self.channels = settings.horizon, settings.look_back, channels
-        self.stride = settings.stride
+        self.stride, self.relative = settings.stride, settings.relative
         told = settings.stride * channels  # what each step of the decoder tells, and is fed
         self.first = nn.Linear(width, 2 * settings.hidden)  # the decoder's first state, of the encoder's last
         self.decoder = nn.LSTMCell(told, settings.hidden)
@@ -113,12 +113,15 @@ class ForecastHead(Head):
         return msgspec.structs.replace(card, forecast=ForecastPromise(self.horizon, scale))
 
     def write(self, graph: Graph, x: str) -> None:
-        """One convolution, one LSTM over the horizon, and what joins them; `x` is `(frames, streams, width + rows)`."""
+        """One convolution, one LSTM over the horizon, and what joins them; `x` is `(frames, streams, width + rows)`.
+
+        A decoder that was never taught adds nothing, and is left out: each row would wait for it.
+        """
         rows = graph.slice(x, 2, -self.channels)  # (frames, streams, channels)
-        seen = graph.slice(x, 2, 0, -self.channels)
-        straight = self._write_straight(graph, rows)  # (steps, frames * streams, told at once)
-        told = self._write_decoder(graph, seen, rows, straight)
-        said = graph.add("Add", straight, told)
+        said = straight = self._write_straight(graph, rows)  # (steps, frames * streams, told at once)
+        if not self._adds_nothing:
+            told = self._write_decoder(graph, graph.slice(x, 2, 0, -self.channels), rows, straight)
+            said = graph.add("Add", straight, told)
         shape = graph.add("Shape", x, start=0, end=2)
         steps, within = graph.ints(self.horizon // self.stride), graph.ints(self.stride, self.channels)
         said = graph.add("Reshape", said, graph.add("Concat", steps, shape, within, axis=0))
@@ -126,6 +129,11 @@ class ForecastHead(Head):
         said = graph.add("Reshape", said, graph.ints(0, 0, self.horizon, self.channels))
         said = graph.add("Mul", said, graph.constant("forecast.scale", self.scale))
         graph.add("Add", said, graph.constant("forecast.offset", self.offset), output=self.output)
+
+    @property
+    def _adds_nothing(self) -> bool:
+        """Is it the linear path alone, as at first?"""
+        return not (self.told.weight.any() or self.told.bias.any())
 
     def _write_straight(self, graph: Graph, rows: str) -> str:
         rows = graph.add("Transpose", rows, perm=[1, 0, 2])  # (streams, frames, channels)
@@ -178,6 +186,13 @@ class ForecastHead(Head):
 
     def read(self, constants: Mapping[str, Array]) -> Mapping[str, Array]:
         """Everything, unfolded."""
+        straight = {
+            "taps": constants["forecast.taps"].reshape(self.taps.shape),
+            "offset": constants["forecast.offset"],
+            "scale": constants["forecast.scale"],
+        }
+        if "decoder.weight" not in constants:
+            return {name: to_array(value) for name, value in self.named_parameters()} | straight
         order = np.argsort(self._order())
         told, told_bias = constants["told.weight"].T, constants["told.bias"]
         weight = constants["decoder.weight"][0][order]
@@ -191,9 +206,7 @@ class ForecastHead(Head):
             "decoder.bias_hh": bias_hh,
             "told.weight": told,
             "told.bias": told_bias,
-            "taps": constants["forecast.taps"].reshape(self.taps.shape),
-            "offset": constants["forecast.offset"],
-            "scale": constants["forecast.scale"],
+            **straight,
         }
 
     def _order(self) -> Array:
