@@ -66,9 +66,9 @@ def test_blocks_and_messages_of_a_stream_stand_in_the_order_in_which_they_came(t
     hear(recorder, "kitchen", 1)
     recorder.end("kitchen", "ended")
     first, second = written(recorder)
-    assert (len(first.blocks), len(first.told), first.how) == (2, 1, "goes on")
-    assert (len(second.blocks), second.how, second.opening.follows) == (1, "ended", first.path.stem)
-    np.testing.assert_array_equal(first.blocks[1][1], NOISE)
+    assert (len(first.heard), len(first.told), first.how) == (2, 1, "goes on")
+    assert (len(second.heard), second.how, second.opening.follows) == (1, "ended", first.log.stem)
+    np.testing.assert_array_equal(list(first.blocks())[1][1], NOISE)
     assert stat.S_IMODE((tmp_path / "tapes").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "tapes" / "kitchen").stat().st_mode) == 0o700
 
@@ -89,9 +89,9 @@ def test_a_disk_that_is_too_slow_leaves_a_hole_that_the_next_segment_tells_of(
     recorder.end("kitchen", "ended")
     first, second = written(recorder)
     assert first.how == "broken"
-    assert 0 < len(first.blocks) < 100
+    assert 0 < len(first.heard) < 100
     assert second.opening.follows == ""
-    assert second.opening.missed == (100 - len(first.blocks)) * BLOCK
+    assert second.opening.missed == (100 - len(first.heard)) * BLOCK
 
 
 def test_the_quota_is_held_and_the_oldest_goes_first(tmp_path: Path) -> None:
@@ -141,8 +141,8 @@ def test_what_a_killed_run_left_raw_takes_its_final_form(tmp_path: Path) -> None
     hear(first, "kitchen", 2)
     [before] = written(first)  # it was never ended
     assert before.how == "broken"
-    assert before.path.with_suffix(".part").exists()
+    assert before.log.with_suffix(".part").exists()
     second = Recorder(settings(tmp_path), Disk())
-    wait_for(before.path.with_suffix(".flac").exists)
+    wait_for(before.log.with_suffix(".flac").exists)
     [after] = written(second)
-    np.testing.assert_array_equal(after.blocks[1][1], NOISE)
+    np.testing.assert_array_equal(list(after.blocks())[1][1], NOISE)

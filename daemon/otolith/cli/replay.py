@@ -68,7 +68,7 @@ def _own(stretch: Stretch, known: dict[str, Model]) -> Model:
 
     digest = stretch.first.opening.digest
     if digest not in known:
-        known[digest] = find_model(stretch.first.path.parent, digest)
+        known[digest] = find_model(stretch.first.log.parent, digest)
     return known[digest]
 
 
@@ -78,10 +78,10 @@ def _verify(stretch: Stretch, model: Model) -> bool:
 
     opening = stretch.first.opening
     verdict = compare(read_told(stretch), replay(stretch, None, model), is_whole=stretch.how in ("ended", "suspended"))
-    samples = sum(heard.count for segment in stretch.segments for heard, _ in segment.blocks)
+    samples = sum(heard.count for segment in stretch.segments for heard in segment.heard)
     length = f"{samples / opening.rate:.1f} s" if opening.rate else f"{samples} rows"
     missed = f", behind a hole of {opening.missed} samples" if opening.missed else ""
-    what = f"{opening.stream} from {stretch.first.path.stem}: {length}{missed}"
+    what = f"{opening.stream} from {stretch.first.log.stem}: {length}{missed}"
     if verdict.difference:
         click.echo(f"{what}: differs: {verdict.difference}")
         return False

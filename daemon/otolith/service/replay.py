@@ -67,7 +67,7 @@ def _stretches_of(logs: list[Path], stream: str | None) -> Iterator[Stretch]:
         if stream is not None and segment.opening.stream != stream:
             continue
         before = stretch.segments[-1] if stretch.segments else None
-        if before is not None and not (before.how == "goes on" and segment.opening.follows == before.path.stem):
+        if before is not None and not (before.how == "goes on" and segment.opening.follows == before.log.stem):
             yield stretch
             stretch = Stretch()
         stretch.segments.append(segment)
@@ -81,11 +81,11 @@ def replay(stretch: Stretch, other: Model | None = None, model: Model | None = N
     Raises `OtolithError` where the model is not there, or cannot hear what is recorded.
     """
     opening = stretch.first.opening
-    model = other or model or find_model(stretch.first.path.parent, opening.digest)
+    model = other or model or find_model(stretch.first.log.parent, opening.digest)
     listener, messages = _listener(stretch, model)
     yield from messages
     for segment in stretch.segments:
-        for heard, samples in segment.blocks:
+        for heard, samples in segment.blocks():
             block = Block(samples, heard.time_ns, heard.lost, heard.reason, heard.rate, heard.ends)
             yield from listener.take(block)
     if stretch.how == "ended" or model.digest != opening.digest:
@@ -96,7 +96,7 @@ def replay(stretch: Stretch, other: Model | None = None, model: Model | None = N
 
 def _listener(stretch: Stretch, model: Model) -> tuple[Listener, list[Message]]:
     """Whoever hears the stretch, and what it has to say before."""
-    opening, path = stretch.first.opening, stretch.first.path
+    opening, path = stretch.first.opening, stretch.first.log
     try:
         before = decode_as(Before, opening.before, BEFORE)
     except CheckpointError as error:
@@ -114,7 +114,7 @@ def _listener(stretch: Stretch, model: Model) -> tuple[Listener, list[Message]]:
 
 
 def _check(stretch: Stretch, model: Model) -> None:
-    opening, card, path = stretch.first.opening, model.card, stretch.first.path.parent
+    opening, card, path = stretch.first.opening, model.card, stretch.first.log.parent
     if card.kind != opening.kind:
         raise OtolithError(f"{path}: holds {opening.kind}, the model takes {card.kind}")
     if opening.width and opening.width != len(card.channels):
@@ -127,4 +127,4 @@ def read_told(stretch: Stretch) -> list[AnyMessage]:
     try:
         return stretch.told()
     except WireError as error:
-        raise RecordingError(f"{stretch.first.path}: {error}") from None
+        raise RecordingError(f"{stretch.first.log}: {error}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -30,6 +31,7 @@ from otolith.sinks.shelves import MODELS
 from otolith.sources.source import Block
 
 BEFORE = b"otolith tape 1\n"
+GOLDEN = (math.sqrt(5) - 1) / 2  # as heartbeats are spread
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class Tape:
     dtype: np.dtype[np.generic] | None = None
     left: int = 0
     is_wanted: bool = True
+    share: float = 1.0  # of a segment's length, that the next one has
 
 
 class Taping:
@@ -79,13 +82,13 @@ class Taping:
         self.recorder, self._settings, self._boot = recorder, settings, boot
         self._manner_of, self._models = manner_of, models
         self._tapes: dict[str, Tape] = {}
+        self._begun = 0
 
     def hear(self, name: str, listener: Listener, block: Block) -> None:
         """Record a block that `listener` is about to take."""
         tape = self._tapes.get(name)
         if tape is None:
-            wanted = any(fnmatchcase(name, pattern) for pattern in self._settings.streams)
-            tape = self._tapes[name] = Tape(is_wanted=wanted)
+            tape = self._tapes[name] = self._new_tape(name)
         if not tape.is_wanted:
             return
         recorder = self.recorder
@@ -101,6 +104,12 @@ class Taping:
         heard = Heard(len(block.samples), block.time_ns, block.lost, block.reason, block.rate, block.ends)
         recorder.hear(name, heard, block.samples)
 
+    def _new_tape(self, name: str) -> Tape:
+        """The first segments of many streams that came together are of different lengths, so that they end apart."""
+        self._begun += 1
+        share = 0.25 + 0.75 * (self._begun * GOLDEN % 1)
+        return Tape(is_wanted=any(fnmatchcase(name, pattern) for pattern in self._settings.streams), share=share)
+
     def end(self, name: str, how: Ending) -> None:
         """The stream is over."""
         self._tapes.pop(name, None)
@@ -113,7 +122,8 @@ class Taping:
     def _begin(self, name: str, listener: Listener, block: Block, tape: Tape, how: Ending) -> None:
         rate = block.rate or listener.source_rate
         tape.seat, tape.dtype = listener.stream, block.samples.dtype
-        tape.left = max(1, round(self._settings.segment_s * (rate or 1.0)))
+        tape.left = max(1, round(tape.share * self._settings.segment_s * (rate or 1.0)))
+        tape.share = 1.0
         checkpoint = collect([(name, listener)], with_unheard=True)
         before = Before(checkpoint, listener.resumption, listener.source_rate)
         manner, missed = self._manner_of(name), self.recorder.take_missed(name)

@@ -20,7 +20,8 @@ from otolith.sinks.segment import Ending, Heard, Opening, Segment, finish
 from otolith.sinks.shelves import Standing, folder_of, outdated, remove_models, remove_until, segments
 from otolith.wire.messages import Message
 
-WAKE_S = 0.2  # how often what waits is written
+WAKE_S = 0.2  # how often is looked what waits
+FLUSH_S = 1.0  # how often it is written: each time, files are opened and closed
 QUEUE_BYTES = 1 << 26
 ITEM_BYTES = 300  # what a block or a message costs beside its samples
 RETRY_S = 1.0  # behind a disk that failed
@@ -74,7 +75,7 @@ class Recorder:
         self._segments: dict[str, Segment] = {}  # the thread's own, from here on
         self._dropped: dict[str, int] = {}
         self._bytes = 0
-        self._swept_s = float("-inf")
+        self._swept_s = self._flushed_s = float("-inf")
         self._last_name = 0
         self._stop = Event()
         self._thread = Thread(target=self._run, name="recorder", daemon=True)
@@ -138,9 +139,8 @@ class Recorder:
         self._guarded(self._tidy)
         while not self._stop.wait(WAKE_S):
             self._guarded(self._write)
+        self._flushed_s = float("-inf")
         self._guarded(self._write)
-        for segment in self._segments.values():
-            segment.abandon()
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Where the disk fails, all open segments stay as they are, and others begin once it may work again."""
@@ -152,7 +152,6 @@ class Recorder:
             self._failures += 1
             for stream, segment in self._segments.items():
                 self._drop(stream, segment.unwritten)
-                segment.abandon()
             self._segments.clear()
 
     def _drop(self, stream: str, samples: int) -> None:
@@ -172,10 +171,13 @@ class Recorder:
             stream, item = self._queue.popleft()
             self._taken_bytes += size_of(item) + ITEM_BYTES
             self._write_one(stream, item, closed)
-        self._bytes += sum(segment.flush() for segment in self._segments.values())
+        if time.monotonic() - self._flushed_s > FLUSH_S:
+            self._flushed_s = time.monotonic()
+            for segment in self._segments.values():
+                self._bytes += segment.flush()
         self._keep_quota()
         for segment in closed:
-            self._bytes -= finish(segment.base.with_suffix(".log"))
+            self._bytes -= finish(segment.log)
         if time.monotonic() - self._swept_s > SWEEP_S:
             self._sweep()
         if time.monotonic() >= self._retry_at_s:
@@ -228,10 +230,8 @@ class Recorder:
         self._bytes -= remove_until(self._mine(), excess, self._may_go)
         if self._bytes > self._quota:  # what is open alone is too much: it ends here
             self._failures += 1
-            for segment in self._segments.values():
-                segment.abandon()
             self._segments.clear()
             self._bytes -= remove_until(self._mine(), self._bytes - self._quota, self._may_go)
 
     def _may_go(self, each: Standing) -> bool:
-        return all(each.log != segment.base.with_suffix(".log") for segment in self._segments.values())
+        return all(each.log != segment.log for segment in self._segments.values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,23 +88,20 @@ _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 
 
 class Segment:
-    """Writes one, `name` in `folder`. Raises `OSError`; what was written before stays readable."""
+    """Writes one, `name` in `folder`. Raises `OSError`; what was written before stays readable.
+
+    Files are open only while they are written to: of a thousand streams they would be too many.
+    """
 
     def __init__(self, folder: Path, name: str, opening: Opening) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.name, self.opening = name, opening
-        self.base = folder / name
-        self._log, self._raw = _create(self.base.with_suffix(LOG)), -1
+        self.log, self._raw = folder / (name + LOG), folder / (name + RAW)
         self._records: list[bytes] = []
         self._samples: list[bytes] = []
         self.unwritten = 0  # samples that were taken and not written yet
-        try:
-            self._raw = _create(self.base.with_suffix(RAW))
-            self._add(opening)
-            self.bytes = self.flush()
-        except OSError:
-            self.abandon()
-            raise
+        self._add(opening)
+        self.bytes = self.flush()
 
     def hear(self, heard: Heard, samples: Samples) -> None:
         """Take one block; it is written with the next `flush`."""
@@ -118,23 +115,16 @@ class Segment:
 
     def flush(self) -> int:
         """Write what was taken, samples first; how many bytes that were."""
-        written = _write(self._raw, self._samples) + _write(self._log, self._records)
+        if not self._records:
+            return 0
+        written = _append(self._raw, self._samples) + _append(self.log, self._records)
         self._samples, self._records, self.unwritten = [], [], 0
         return written
 
     def close(self, how: Ending) -> int:
         """Write the end; how many bytes that were. `finish` says more briefly what the samples are."""
         self._add(Closing(how))
-        written = self.flush()
-        self.abandon()
-        return written
-
-    def abandon(self) -> None:
-        """Let go of the files as they are."""
-        for descriptor in (self._log, self._raw):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._log = self._raw = -1
+        return self.flush()
 
     def _add(self, record: Record) -> None:
         body = _encoder.encode(record)
@@ -143,13 +133,20 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A segment that was read. `how` it ended is `broken` where its end is not there."""
+    """A segment that was read, but for its samples. `how` it ended is `broken` where its end is not there."""
 
-    path: Path  # of its log
+    log: Path
     opening: Opening
-    blocks: list[tuple[Heard, NDArray[Any]]]
+    heard: list[Heard]
     told: list[bytes]  # payloads of messages, in the order in which they came
     how: Ending
+
+    def blocks(self) -> Iterator[tuple[Heard, NDArray[Any]]]:
+        """Each block with its samples. Raises `RecordingError`."""
+        samples, at = _read_samples(self.log, self.opening), 0
+        for heard in self.heard:
+            yield heard, samples[at : at + heard.count]
+            at += heard.count
 
 
 def read_segment(log: Path) -> Recorded:
@@ -160,21 +157,21 @@ def read_segment(log: Path) -> Recorded:
         raise RecordingError(f"{log}: is no segment of a recording, or was cut off before it began")
     if opening.format != FORMAT:
         raise RecordingError(f"{log}: is of format {opening.format}, this release reads {FORMAT}")
-    samples, at = _read_samples(log, opening), 0
-    blocks: list[tuple[Heard, NDArray[Any]]] = []
+    left = len(_read_samples(log, opening))
+    heard: list[Heard] = []
     told: list[bytes] = []
     for record in records:
         match record:
             case Heard():
-                if at + record.count > len(samples):
-                    return Recorded(log, opening, blocks, told, "broken")
-                blocks.append((record, samples[at : at + record.count]))
-                at += record.count
+                left -= record.count
+                if left < 0:
+                    return Recorded(log, opening, heard, told, "broken")
+                heard.append(record)
             case Told():
                 told.append(record.payload)
             case Closing():
-                return Recorded(log, opening, blocks, told, record.how)
-    return Recorded(log, opening, blocks, told, "broken")
+                return Recorded(log, opening, heard, told, record.how)
+    return Recorded(log, opening, heard, told, "broken")
 
 
 def read_opening(log: Path) -> Opening | None:
@@ -281,9 +278,13 @@ def _create(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
 
 
-def _write(descriptor: int, parts: Iterable[bytes]) -> int:
+def _append(path: Path, parts: list[bytes]) -> int:
     data = memoryview(b"".join(parts))
     length = len(data)
-    while data:
-        data = data[os.write(descriptor, data) :]
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)
     return length
