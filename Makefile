@@ -1,4 +1,4 @@
-# make demo · make test · make check · make soak · make bench (docs/ tells of each: faults.md, benchmarks.md)
+# make demo · make test · make check · make soak · make bench · make fuzz (docs/ tells of each: faults.md, benchmarks.md)
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 SOAK ?= --minutes 1
 
-.PHONY: demo test check soak build clean bench bench-hot bench-paced bench-start bench-publish bench-calls
+.PHONY: demo test check soak build clean bench bench-hot bench-paced bench-start bench-publish bench-calls fuzz
 
 demo: .venv/.base
 	$(BIN)/python examples/demo/demo.py
@@ -33,6 +33,10 @@ build: .venv/.all
 .venv/.all: .venv/.base
 	$(PIP) install --constraint constraints.txt --editable '.[training,dev]'
 	touch $@
+
+# Each door that strangers' bytes come in by, for a minute of CPU each; what is found lies in fuzz-found.
+fuzz: .venv/.all
+	$(BIN)/python -m tests.fuzz --seconds 60
 
 bench: bench-hot bench-paced bench-start bench-publish bench-calls
 

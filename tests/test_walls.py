@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -89,3 +90,11 @@ def test_telemetry_is_off_before_the_runtime_is_imported() -> None:
     assert source.index('os.environ["ORT_DISABLE_TELEMETRY"] = "1"') < source.index("import onnxruntime")
     importing = [path.name for path in daemon_files() if "onnxruntime" in imported_names(path)]
     assert importing == ["runtime.py"]
+
+
+def test_every_zeromq_socket_bounds_what_it_takes() -> None:
+    for path in daemon_files():
+        source = path.read_text("utf-8")
+        made = len(re.findall(r"\.socket\(zmq\.(?!PUSH)", source))  # a PUSH takes nothing
+        bounded = source.count("zmq.MAXMSGSIZE")
+        assert bounded >= made or path.name == "echo.py", path  # it hears our own publisher

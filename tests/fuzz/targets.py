@@ -69,6 +69,7 @@ class Target:
 
     read: Reader
     seeds: list[bytes]
+    close: Callable[[], None] = lambda: None
 
 
 def _framed(parts: list[bytes]) -> bytes:
@@ -147,7 +148,7 @@ def control(folder: Path) -> Target:
             assert b"on a bug" not in ours.recv(4096)
 
     requests: list[Request] = [Request("status"), Request("reload")]
-    return Target(read, [msgspec.json.encode(request) + b"\n" for request in requests])
+    return Target(read, [msgspec.json.encode(request) + b"\n" for request in requests], server.close)
 
 
 def answers(_folder: Path) -> Target:
@@ -252,7 +253,8 @@ def opened(folder: Path) -> Target:
                 trials[0].close()
                 trials[0] = Trial()
 
-    return Target(read, [with_card(graph, write_card(tiny_card(graph, "audio"))) for graph in graphs])
+    seeds = [with_card(graph, write_card(tiny_card(graph, "audio"))) for graph in graphs]
+    return Target(read, seeds, lambda: trials[0].close())
 
 
 def _sound(kind: str, subtype: str, channels: int = 1) -> bytes:

@@ -70,3 +70,22 @@ def test_who_has_gone_is_not_sent_to(publisher: Publisher, monkeypatch: pytest.M
     monkeypatch.setattr(publisher_file, "NEWS_EVERY", 1)
     publisher.take(gap("hall", 1))
     assert not publisher._is_wanted(b"otolith/1/hall/gap")
+
+
+def test_who_subscribes_to_more_than_a_topic_is_hung_up_on_and_nobody_else(publisher: Publisher) -> None:
+    with subscriber(publisher, b"otolith/1/hall/") as good, subscriber(publisher, b"x" * 10_000):
+        publisher.take(gap("hall", 0))
+        assert heard(good) == [0]
+    assert not any(len(prefix) > 1000 for prefix in publisher._subscribed)
+
+
+def test_many_subscriptions_are_not_asked_about_one_by_one(publisher: Publisher) -> None:
+    with subscriber(publisher, b"otolith/1/hall/") as socket:
+        for number in range(2 * publisher_file.MOST_PREFIXES):
+            socket.setsockopt(zmq.SUBSCRIBE, f"otolith/1/room-{number}/".encode())
+        while len(publisher._subscribed) <= 2 * publisher_file.MOST_PREFIXES:
+            publisher.take(gap("cellar", 0))  # nobody's: it looks who has come
+            publisher._socket.poll(100)
+        assert publisher._wanted == (b"",)
+        publisher.take(gap("hall", 1))
+        assert heard(socket) == [1]

@@ -17,12 +17,12 @@ import zmq
 
 from otolith.settings import IngestSettings, Settings
 from otolith.sinks.publisher import Publisher
-from otolith.sources.doors import Door, check_door, open_door
+from otolith.sources.doors import MAX_MESSAGE_BYTES, Door, check_door, open_door
 from otolith.sources.relay import HELD_ANSWERS, HELD_BLOCKS
 from otolith.wire.block import RefusedError
 from otolith.wire.guard import open_guard
 from otolith.wire.line import PULSE, Line, Standing, worker_of
-from otolith.wire.messages import TOPIC_ROOT
+from otolith.wire.messages import MESSAGE_BYTES, TOPIC_ROOT
 
 BLOCKS_A_WAKE = 256  # by each door; messages go out in between
 MESSAGES_A_WAKE = 1024
@@ -73,6 +73,7 @@ class Switchboard:
         self._watchman = None if guard is None else guard.watch(self._context)
         try:
             self._messages = self._context.socket(zmq.PULL)
+            self._messages.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES)
             self._messages.bind(self.lines[0].messages)
             self._poller.register(self._messages, zmq.POLLIN)
             for endpoint in endpoints:
@@ -143,6 +144,7 @@ class Switchboard:
         wire = self._context.socket(zmq.DEALER)
         wire.setsockopt(zmq.SNDHWM, HELD_BLOCKS)
         wire.setsockopt(zmq.RCVHWM, HELD_ANSWERS)
+        wire.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         wire.bind(address)
         self._poller.register(wire, zmq.POLLIN)
         return wire

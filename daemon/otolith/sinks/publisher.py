@@ -21,6 +21,8 @@ from otolith.wire.messages import Message, encode, topic_of
 HELD_MESSAGES = 10_000
 LINGER_MS = 500
 SUBSCRIBE, UNSUBSCRIBE = b"\1", b"\0"  # how the words of subscribers begin on an XPUB socket
+NEWS_BYTES = 1024  # of one subscription: a topic is shorter, and ZeroMQ hangs up on who sends more
+MOST_PREFIXES = 256  # asked about for each message; whoever wants more is given all, and ZeroMQ sorts it
 NEWS_EVERY = 256  # messages, where all are wanted: those who go must not pile up
 
 
@@ -35,8 +37,10 @@ class Publisher:
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.SNDHWM, HELD_MESSAGES)
         self._socket.setsockopt(zmq.LINGER, LINGER_MS)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, NEWS_BYTES)
         self._echo = Echo.where_watched(self._socket, self._context)
-        self._wanted: tuple[bytes, ...] = ()  # prefixes of topics that somebody has subscribed to
+        self._subscribed: dict[bytes, None] = {}  # prefixes of topics that somebody has subscribed to
+        self._wanted: tuple[bytes, ...] = ()  # those, or that of all where they are many
         self._untold = 0  # messages since we looked who came and went
         try:
             self.endpoint = bind(self._socket, endpoint, guard)
@@ -72,14 +76,13 @@ class Publisher:
         return topic.startswith(self._wanted)
 
     def _note_subscriptions(self) -> None:
-        wanted = dict.fromkeys(self._wanted)
         while int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:
             news = self._socket.recv(zmq.NOBLOCK)
             if news[:1] == SUBSCRIBE:
-                wanted[news[1:]] = None
+                self._subscribed[news[1:]] = None
             elif news[:1] == UNSUBSCRIBE:
-                wanted.pop(news[1:], None)
-        self._wanted = tuple(wanted)
+                self._subscribed.pop(news[1:], None)
+        self._wanted = tuple(self._subscribed) if len(self._subscribed) <= MOST_PREFIXES else (b"",)
 
     def close(self) -> None:
         """Let what is queued leave, for half a second at most."""

@@ -7,13 +7,19 @@ from collections.abc import Iterator, Sequence
 import zmq
 
 from otolith.inference.framing import Samples
-from otolith.sources.doors import Allowed, decode_allowed
+from otolith.sources.doors import MAX_MESSAGE_BYTES, Allowed, decode_allowed
 from otolith.wire.block import MAX_NAME_BYTES, Answer, Header, decode_block, encode_answer
 from otolith.wire.datagram import SEQ_RANGE
 from otolith.wire.line import Standing
 
 HELD_BLOCKS = 1 << 14  # of all streams of one worker, at each end: a second of them, not of one
 HELD_ANSWERS = 1024
+LIMITS = (
+    (zmq.LINGER, 0),
+    (zmq.RCVHWM, HELD_BLOCKS),
+    (zmq.SNDHWM, HELD_ANSWERS),
+    (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
+)
 
 
 class RelayDoor:
@@ -26,7 +32,7 @@ class RelayDoor:
         self._allowed = Allowed(allow, f"ingest {endpoint}") if endpoint.startswith("udp://") else None
         self.wrap = SEQ_RANGE if self._allowed else 0
         self.waitable = context.socket(zmq.DEALER)
-        for option, value in ((zmq.LINGER, 0), (zmq.RCVHWM, HELD_BLOCKS), (zmq.SNDHWM, HELD_ANSWERS)):
+        for option, value in LIMITS:
             self.waitable.setsockopt(option, value)
         self.waitable.connect(address)
 

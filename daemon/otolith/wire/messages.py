@@ -19,6 +19,7 @@ TOPIC_ROOT = "otolith/1/"
 
 Kind = Literal["posteriors", "forecast", "detection", "anomaly", "gap", "status"]
 KINDS: tuple[Kind, ...] = ("posteriors", "forecast", "detection", "anomaly", "gap", "status")
+MESSAGE_BYTES = 1 << 26  # more than any message takes; a reader hangs up on what is larger
 LISTENING = "listening"  # a stream's state while samples come
 FRESH = "fresh"  # how a stream began that knows of nothing before
 

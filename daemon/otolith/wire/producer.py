@@ -43,6 +43,7 @@ RECONNECT_MS = 100
 HEARTBEAT_MS = 1000
 QUEUED_BLOCKS = 8  # in ZeroMQ's hands; the rest waits in ours, where the oldest can still be let go
 KERNEL_BYTES = 1 << 16
+MAX_ANSWER_BYTES = 1 << 16  # of what a daemon answers
 
 
 class Producer:
@@ -84,6 +85,7 @@ class Producer:
         shared = context or zmq.Context()
         self._own_context = None if context else shared
         self._socket = shared.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_ANSWER_BYTES)
         try:
             identify(self._socket, keys, daemon_key, f"endpoint {endpoint}")
         except SettingsError:

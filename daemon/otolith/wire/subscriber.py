@@ -15,6 +15,7 @@ from otolith.settings import DEFAULT_ENDPOINT
 from otolith.wire.keys import identify
 from otolith.wire.messages import (
     KINDS,
+    MESSAGE_BYTES,
     TOPIC_ROOT,
     AnyMessage,
     DetectionMessage,
@@ -25,6 +26,7 @@ from otolith.wire.messages import (
 
 # Tried at this pace for ever: with ZeroMQ's back-off a daemon's first second would pass unheard.
 RECONNECT_MS = 50
+RUNS_KEPT = 100_000  # kinds of streams of runs whose numbers are known: a daemon that starts again has new ones
 
 
 class Subscriber:
@@ -53,6 +55,7 @@ class Subscriber:
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, 10_000)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES)
         self._socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         try:
             identify(self._socket, keys, daemon_key, f"endpoint {endpoint}")
@@ -92,6 +95,8 @@ class Subscriber:
         run = (message.boot, message.stream, kind)
         self.missed += max(0, message.seq - self._next_seq.get(run, message.seq))
         self._next_seq[run] = message.seq + 1
+        if len(self._next_seq) > RUNS_KEPT:
+            del self._next_seq[next(iter(self._next_seq))]
         return self._label is None or (isinstance(message, DetectionMessage) and message.label == self._label)
 
     def close(self) -> None:
