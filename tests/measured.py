@@ -101,6 +101,17 @@ def read_settings_at(path: str) -> None:
     read_settings(Path(path))
 
 
+def resample_a_block(source_rate: float, model_rate: float) -> None:
+    """As a listener does with the largest block there is."""
+    import numpy as np
+
+    from otolith.sources.resampler import Resampler
+    from otolith.wire.block import MAX_BLOCK_BYTES
+
+    resampler = Resampler(source_rate, model_rate)
+    resampler.push(np.zeros(MAX_BLOCK_BYTES // 2, np.int16))
+
+
 def read_packed(path: str) -> None:
     """As the trainer reads packed arrays."""
     from otolith_training.data.packed import read_arrays

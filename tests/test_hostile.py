@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 
+import msgspec
+import numpy as np
+import psutil
 import pytest
+import zmq
 
+from otolith import Producer
+from otolith.errors import SettingsError
+from otolith.inference.model import Model
+from otolith.service.listener import check_rate
+from otolith.settings import IngestSettings
+from otolith.sources.network import Ingest
+from otolith.sources.roster import Received
 from tests import hostile
 from tests.measured import Measure
 
@@ -130,3 +143,65 @@ def test_a_fifo_is_not_waited_for(measure: Measure, tmp_path: Path, name: str) -
     os.mkfifo(tmp_path / name)
     readers = {"a.wav": "otolith.recordings:read_audio", "a.csv": "otolith.recordings:read_sensor"}
     check(measure, readers.get(name, "otolith.trial:open_model"), [tmp_path / name], "is not a regular file", FILE_S)
+
+
+HOSTILE_BLOCKS: list[list[bytes]] = [
+    [],
+    [b""] * 3,
+    [b"x" * (1 << 20)] * 3,  # as large as ZeroMQ lets through
+    [b"a"] * 2000,
+    [b"../../etc", b"\x80", b""],
+    [b"evil", b"\x81\xa1x" + b"\x91" * 100_000, b""],
+    [b"evil", b"\x85\xa4boot\xa1\xff", b""],
+    [
+        b"evil",
+        msgspec.msgpack.encode({"boot": "b", "seq": 0, "kind": "audio", "format": "f32le", "rate": 1e-9}),
+        bytes(4),
+    ],
+    [
+        b"evil",
+        msgspec.msgpack.encode({"boot": "b", "seq": 0, "kind": "audio", "format": "s16le", "rate": 16e3}),
+        bytes(300_000),
+    ],
+]
+
+
+def test_who_sends_what_no_block_is_costs_no_other_stream_a_sample(tmp_path: Path) -> None:
+    endpoint = f"zmq+ipc://{tmp_path}/ingest.sock"
+    good = np.arange(160_000, dtype=np.int16)
+    with Ingest(IngestSettings(bind=[endpoint])) as ingest, zmq.Context() as context:
+        evil = context.socket(zmq.DEALER)
+        evil.setsockopt(zmq.LINGER, 0)
+        evil.connect(endpoint.removeprefix("zmq+"))
+        before_bytes, heard = psutil.Process().memory_info().rss, 0
+        with Producer(endpoint, stream="good", rate=16000) as producer:
+            for start in range(0, len(good), 1600):
+                for parts in HOSTILE_BLOCKS:
+                    with contextlib.suppress(zmq.Again):
+                        evil.send_multipart(parts or [b""], zmq.NOBLOCK)
+                producer.push(good[start : start + 1600])
+                deadline_s = time.monotonic() + 30
+                while heard < start + 1600:
+                    assert time.monotonic() < deadline_s
+                    ingest.wait(0.1)
+                    blocks = [
+                        b for a in ingest.receive() if isinstance(a, Received) and a.stream == "good" for b in a.blocks
+                    ]
+                    assert not any(block.lost for block in blocks)
+                    heard += sum(len(block.samples) for block in blocks)
+        evil.close()
+    assert heard == len(good)
+    assert ingest.faults["malformed"] > 100
+    assert psutil.Process().memory_info().rss - before_bytes < 3 * EXTRA_MB << 20  # what waits in two queues among it
+
+
+@pytest.mark.parametrize("rate", [1e-9, 1.0, 999.0])
+def test_a_rate_that_would_blow_a_block_up_is_not_admitted(tiny_audio: Model, rate: float) -> None:
+    with pytest.raises(SettingsError, match="record it faster"):
+        check_rate(tiny_audio.card, rate, resample=True, where="here")
+
+
+def test_a_block_at_the_lowest_rate_becomes_no_more_than_it_may(measure: Measure) -> None:
+    cost = measure("tests.measured:resample_a_block", 1000, 16000)
+    assert not cost.failed
+    assert cost.extra_mb < EXTRA_MB
