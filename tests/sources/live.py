@@ -14,6 +14,7 @@ import numpy as np
 from otolith.sources.source import Block, Source
 
 DEADLINE_S = 20.0
+PROMPT_S = 6.0  # what takes two seconds, on a machine that has other work
 
 
 class Reading:

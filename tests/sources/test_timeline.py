@@ -70,6 +70,15 @@ def test_single_rows_are_missed_where_the_clock_is_good() -> None:
     assert {place.reason for place in places} == {"", MISSING_ROWS}
 
 
+def test_rows_without_a_time_among_others_are_rows() -> None:
+    timeline = Timeline(RATE)
+    for number in range(1000):
+        if number % 10 > 6:
+            timeline.pass_by(1)
+        else:
+            assert timeline.place(number / RATE, 0, 0.01) == Placed(True)
+
+
 def test_late_rows_are_told_once() -> None:
     places = placed(np.array([0, 1, 2, 5, 3, 4, 6, 6.0, 5.5, 7]) / RATE)
     assert [(place.is_heard, place.lost, place.reason) for place in places[3:]] == [

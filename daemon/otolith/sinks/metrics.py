@@ -122,6 +122,8 @@ def _of_streams(streams: list[StatusMessage]) -> Iterator[Metric]:
     yield _family("counter", "otolith_stream_dropped_blocks", what, ["stream"], of(lambda s: s.drops))
     what = "The loudest sample of the last second, relative to full scale."
     yield _family("gauge", "otolith_stream_level_dbfs", what, ["stream"], of(lambda s: s.level_dbfs))
+    what = "Samples or rows of the source a second, over the last ten."
+    yield _family("gauge", "otolith_stream_rate_hertz", what, ["stream"], of(lambda s: s.rate))
     what = "Seconds in which full scale was touched."
     yield _family("counter", "otolith_stream_clipped_seconds", what, ["stream"], of(lambda s: s.clipped_s))
     what = "Seconds since a sample last differed from the one before."

@@ -54,6 +54,7 @@ def open_mqtt(spec: Spec, wanted: Wanted, *, waits: bool = False) -> Source:
         lambda: Topic(Subscription(address, login), reader, wanted.sample_rate, str(address)),
         wanted.sample_rate,
         waits=waits,
+        takes_time=True,
         counts=lambda: timeline.last_s is None,
         nothing=nothing,
     )

@@ -36,7 +36,8 @@ class Returning:
 
     `open_device` opens it, and raises `SourceError` where that cannot be done. With `waits` it may be missing at first;
     `rate` holds until it can be asked. While it fails, each try tells what was missed by a block without samples
-    (`nothing`), as long as `counts` says that what passes is lost.
+    (`nothing`), as long as `counts` says that what passes is lost. One that `takes_time` to be opened (a network) and
+    is waited for is opened when its blocks are asked for, and holds up nobody before.
     Raises `SourceError` where it is missing and `waits` is not set, and what no new try will mend: `DeviceHangsError`.
     """
 
@@ -46,6 +47,7 @@ class Returning:
         rate: float,
         *,
         waits: bool,
+        takes_time: bool = False,
         live: bool = True,
         counts: Callable[[], bool] = always,
         nothing: Samples = NO_SAMPLES,
@@ -55,6 +57,8 @@ class Returning:
         self._source: Source | None = None
         self.rate = rate
         self._heard_s = time.monotonic()  # until when everything is accounted for
+        if waits and takes_time:
+            return
         try:
             self._open()
         except SourceError as error:

@@ -63,6 +63,7 @@ class Splitter:
         """The blocks that one block is, at `now_s` by a clock that nobody sets."""
         if block.stamps_s is None:
             yield block
+            self._timeline.pass_by(len(block.samples))
             self._told = 0 if len(block.samples) else self._told + block.lost
             return
         self._told += block.lost
@@ -74,7 +75,7 @@ class Splitter:
 
     def _place(self, row: Samples, stamp_s: float, now_s: float) -> Placed:
         if stamp_s != stamp_s:  # NaN: it says nothing, and comes behind the last
-            self._timeline.pass_by()
+            self._timeline.pass_by(1)
             placed = HEARD
         else:
             is_same = stamp_s == self._timeline.last_s and np.array_equal(row, self._last)

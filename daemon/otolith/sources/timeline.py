@@ -81,11 +81,11 @@ class Timeline:
             return HEARD
         return self._rise(time_s, told, passed_s)
 
-    def pass_by(self) -> None:
-        """A row that says no time was heard, where the next was due."""
-        if self.last_s is not None:
-            self.last_s = max(self.last_s, self._pulse.due_s)
-            self._pulse.skip(1)
+    def pass_by(self, rows: int) -> None:
+        """Rows that say no time were heard, where the next were due."""
+        if self.last_s is not None and rows:
+            self.last_s = max(self.last_s, self._pulse.due_s + (rows - 1) * self._pulse.period_s)
+            self._pulse.skip(rows)
 
     def _rise(self, time_s: float, told: int, passed_s: float) -> Placed:
         """A row behind the last one."""
