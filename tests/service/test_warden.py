@@ -120,7 +120,7 @@ def test_a_daemon_whose_thread_hangs_starves_its_watchdog(
         with stopped(thread_of(daemon.process.pid, thread)):
             time.sleep(3.5)  # by now it would have been fed, if it ever is
             told(systemd)
-            time.sleep(2.5)
+            time.sleep(1.5)
             notes = told(systemd)
         assert not [note for note in notes if "WATCHDOG=1" in note]
         assert any("nothing leaves" in note for note in notes) == bool(thread)

@@ -138,20 +138,6 @@ def test_the_fifth_crash_in_a_minute_is_the_last_and_its_reason_is_told(idle: Ma
     assert 'otolith: /etc/otolith/otolith.toml: stream "kitchen"' in errors
 
 
-def test_an_instance_has_settings_and_folders_of_its_own(running: Machine) -> None:
-    running.write("/etc/otolith/hall.toml", SETTINGS.format(port=7312).replace("kitchen", "hall"))
-    running.systemctl("start", "otolith@hall")
-    try:
-        assert running.show("otolith@hall")["StatusText"].startswith("listening on 1 stream(s)")
-        told = running.run("/opt/otolith/bin/otolith", "status").stdout
-        assert "/run/otolith/daemon-" in told
-        assert "/run/otolith-hall/daemon-" in told
-        running.systemctl("reload", "otolith@hall")
-        assert running.run("ls", "/var/lib/otolith-hall").returncode == 0
-    finally:
-        running.systemctl("stop", "otolith@hall")
-
-
 def test_its_secret_key_is_a_credential_and_told_to_nobody(idle: Machine) -> None:
     otolith = "/opt/otolith/bin/otolith"
     idle.run(otolith, "keys", "make", "daemon", "--folder", "/etc/otolith/keys")
@@ -171,22 +157,25 @@ def test_its_secret_key_is_a_credential_and_told_to_nobody(idle: Machine) -> Non
     assert secret not in idle.journal() + idle.systemctl("show", UNIT)
 
 
-def test_it_is_installed_looked_at_and_removed_by_command(idle: Machine) -> None:
+def test_an_instance_is_installed_with_folders_of_its_own_looked_at_and_removed(running: Machine) -> None:
     otolith = ("/opt/otolith/bin/otolith", "service")
-    idle.write("/etc/otolith/porch.toml", SETTINGS.format(port=7314).replace("kitchen", "porch"))
-    done = idle.run(*otolith, "install", "--name", "porch")
+    running.write("/etc/otolith/porch.toml", SETTINGS.format(port=7314).replace("kitchen", "porch"))
+    done = running.run(*otolith, "install", "--name", "porch")
     assert done.returncode == 0, done.stderr
     assert "write /etc/systemd/system/otolith@.service" in done.stdout
-    assert idle.systemctl("is-enabled", "otolith@porch").strip() == "enabled"
-    assert "/opt/otolith/bin/otolith run" in idle.show("otolith@porch")["ExecStart"]
-    told = idle.run(*otolith, "status", "--name", "porch")
-    assert "otolith@porch.service: active (running), enabled" in told.stdout
-    assert "/run/otolith-porch/daemon-" in told.stdout
-    done = idle.run(*otolith, "uninstall", "--name", "porch", "--purge")
+    assert "/opt/otolith/bin/otolith run" in running.show("otolith@porch")["ExecStart"]
+    both = running.run("/opt/otolith/bin/otolith", "status").stdout
+    assert "/run/otolith/daemon-" in both
+    assert "/run/otolith-porch/daemon-" in both
+    told = running.run(*otolith, "status", "--name", "porch").stdout
+    assert "otolith@porch.service: active (running), enabled" in told
+    assert "/run/otolith-porch/daemon-" in told
+    running.systemctl("reload", "otolith@porch")
+    done = running.run(*otolith, "uninstall", "--name", "porch", "--purge")
     assert done.returncode == 0, done.stderr
-    assert idle.run("ls", "/var/lib/otolith-porch").returncode != 0
-    assert idle.run("ls", "/etc/otolith/porch.toml").returncode == 0
-    assert idle.run(*otolith, "status", "--name", "porch").returncode == 1
+    assert running.run("ls", "/var/lib/otolith-porch").returncode != 0
+    assert running.run("ls", "/etc/otolith/porch.toml").returncode == 0
+    assert running.run(*otolith, "status", "--name", "porch").returncode == 1
 
 
 def test_it_runs_in_a_users_session(idle: Machine) -> None:
