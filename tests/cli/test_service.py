@@ -42,13 +42,13 @@ def test_a_dry_run_shows_every_step_and_takes_none(tmp_path: Path, tiny_audio_fi
     code, out, said = run_otolith("service", "install", "--user", "--config", config, "--dry-run")
     assert code == 0, said
     lines = [line for line in out.splitlines() if line.startswith("would")]
-    assert [line.split()[1] for line in lines] == ["write", "write", "run", "run", "run"]
+    assert [line.split()[1] for line in lines] == ["write", "write", "run", "run", "run", "run"]
     assert lines[0].endswith("/systemd/user/otolith.service")
     assert lines[2:] == [f"would run systemctl --user {what}" for what in RUN]
     assert not Unit(is_user=True).override.exists()
 
 
-RUN = ("daemon-reload", "enable otolith.service", "restart otolith.service")
+RUN = ("daemon-reload", "enable otolith.service", "reset-failed otolith.service", "restart otolith.service")
 
 
 def test_wrong_settings_are_found_before_anything_is_done(tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ def steps_to_install(unit: Unit, settings: Settings, config: Path) -> list[Step]
         steps.append(_remove(unit.override))
     if settings.keys and not unit.is_user:
         steps += _keys(unit, Path(settings.keys))
-    return [*steps, _run(unit, "daemon-reload"), _run(unit, "enable", unit.unit), _run(unit, "restart", unit.unit)]
+    steps += [_run(unit, "daemon-reload"), _run(unit, "enable", unit.unit)]
+    failed = _run(unit, "reset-failed", unit.unit, may_fail=True)  # one that crashed five times would not be started
+    return [*steps, failed, _run(unit, "restart", unit.unit)]
 
 
 def steps_to_uninstall(unit: Unit, *, purge: bool) -> list[Step]:
@@ -127,12 +129,12 @@ def _remove(path: Path) -> Step:
     return Step(f"remove {path}", remove)
 
 
-def _run(unit: Unit, *arguments: str) -> Step:
+def _run(unit: Unit, *arguments: str, may_fail: bool = False) -> Step:
     whole = [*unit.systemctl, *arguments]
 
     def run() -> None:
         done = subprocess.run(whole, capture_output=True, text=True, check=False)  # noqa: S603 - systemctl
-        if done.returncode:
+        if done.returncode and not may_fail:
             logs = f"journalctl {'--user ' if unit.is_user else ''}-u {unit.unit}"
             raise OtolithError(f"{' '.join(whole)}: {done.stderr.strip() or done.returncode}; {logs} may say more")
 

@@ -53,7 +53,8 @@ class Warden:
             notify("STATUS=nothing leaves: what was published last has not arrived at our own subscriber")
         elif self.is_ready:
             ill = f"; degraded: {degraded}" if degraded else ""
-            notify("WATCHDOG=1", f"STATUS={_heard_of(len(told), frames)}{ill}")
+            streams = max(len(told), len(awaited))  # in the first second, none has told of itself
+            notify("WATCHDOG=1", f"STATUS={_heard_of(streams, frames)}{ill}")
 
 
 def _heard_of(streams: int, frames: int) -> str:
