@@ -39,7 +39,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[socket
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
         end.bind(str(tmp_path / "notify"))
-        end.settimeout(15)
+        end.settimeout(60)
         yield end
 
 
@@ -124,7 +124,7 @@ def test_a_daemon_whose_thread_hangs_starves_its_watchdog(
             notes = told(systemd)
         assert not [note for note in notes if "WATCHDOG=1" in note]
         assert any("nothing leaves" in note for note in notes) == bool(thread)
-        systemd.settimeout(15)
+        systemd.settimeout(60)
         while b"WATCHDOG=1" not in systemd.recv(4096):
             pass
 

@@ -11,6 +11,7 @@ from otolith.service.systemd import notify
 
 START_S, HANG_S = 60.0, 8.0  # without a word of a worker that starts, or works
 REPORT_S = 1.0  # how often systemd is told
+PATIENCE = 2  # reports without a word that arrives: the first has no time to
 
 
 @dataclass(slots=True)
@@ -54,6 +55,7 @@ class Attest:
     def __init__(self) -> None:
         self.is_ready = False
         self._told_s = 0.0
+        self._missed = 0
 
     def is_due(self, now_s: float) -> bool:
         """Is there something to tell?"""
@@ -68,10 +70,11 @@ class Attest:
     def report(self, now_s: float, working: Sequence[Health], deaths: int, *, leave: bool) -> None:
         """Once a second; `leave` says whether messages do."""
         self._told_s = now_s
+        self._missed = 0 if leave else self._missed + 1
         status = f"STATUS={len(working)} worker(s), started again {deaths} time(s)"
-        if leave and any(each.is_fed for each in working):
+        if self._missed <= PATIENCE and any(each.is_fed for each in working):
             notify("WATCHDOG=1", status)
         else:
-            notify(f"{status}; {'nothing is heard' if leave else 'nothing leaves'}")
+            notify(f"{status}; {'nothing leaves' if self._missed > PATIENCE else 'nothing is heard'}")
         for each in working:
             each.is_fed = False
