@@ -239,3 +239,20 @@ def test_a_stream_whose_input_came_too_late_starts_afresh_behind_a_gap(
     ids = [(m.id, m.phase) for m in run.messages + found if isinstance(m, DetectionMessage)]
     assert len(ids) == len(set(ids))
     assert {number for number, phase in ids if phase == "start"} == {number for number, phase in ids if phase == "end"}
+
+
+@pytest.mark.parametrize("told", [-100, 0, 300])
+def test_behind_a_dead_worker_the_position_goes_on_from_what_it_had_told(tiny_audio: Model, told: int) -> None:
+    """The checkpoint stands at 5,000 samples; the worker had told of `told` more, and 800 were lost behind that."""
+    run, rest = stopped(tiny_audio, 5000)
+    kept = spread(decode(encode(collect([("s", run.listener)]))))["s"]
+    following = Run(tiny_audio, 16000, posteriors_per_s=50)
+    following.listener.resume(kept, Resumption(kept.ear.told_ns, 16000.0, 1.0, "", True), told=told)
+    time_ns = SECOND_NS + round((5000 + told + 800 + 3200) / 16000 * SECOND_NS)
+    following.hear([Block(rest[:3200], time_ns, lost=800, reason="the worker died")], steps=1)
+    following.step(all_waiting=True)
+    [gap] = [m for m in following.messages if isinstance(m, GapMessage)]
+    assert (gap.position, gap.lost) == (5000 + told, 800)
+    assert gap.reason == f"the worker died; {STATE_KEPT}"
+    last = [m for m in following.messages if isinstance(m, PosteriorsMessage)][-1]
+    assert (last.position, last.time_ns) == (5000 + told + 800 + 3200, time_ns)

@@ -58,12 +58,16 @@ class Watch:
     def remember(self, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
         """What is known of `rows`, the leading axis of each array."""
         errors = np.ascontiguousarray(self._errors[:, rows].swapaxes(0, 1))
-        return {"watch.expected": self._expected[rows], "watch.seen": self._seen[rows], "watch.errors": errors}
+        return {"watch.expected": self._by_row()[rows], "watch.seen": self._seen[rows], "watch.errors": errors}
 
     def recall(self, row: int, known: Mapping[str, NDArray[Any]]) -> None:
         """Row `row` goes on where another stood, of which `remember` told `known`, `(1, ...)` each."""
-        self._expected[row], self._seen[row] = known["watch.expected"][0], known["watch.seen"][0]
+        self._by_row()[row], self._seen[row] = known["watch.expected"][0], known["watch.seen"][0]
         self._errors[:, row] = known["watch.errors"][0]
+
+    def _by_row(self) -> Floats:
+        """The rings as `(rows, lead, channels)`."""
+        return self._expected.reshape(-1, self._lead, self._expected.shape[1])
 
     def push(self, rows: Rows, frames: Frames, forecasts: Floats) -> Floats:
         """Scores `(streams, frames)` of `frames` `(streams, frames, channels)`, in their own units.

@@ -10,10 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from otolith.sinks.segment import LOG
+from otolith.sinks.segment import FINISHED, LOG, RAW
 
 MODELS = "models"
 LONGEST_NAME_BYTES = 200
+SUFFIXES = (LOG, RAW, ".new", *FINISHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,8 @@ def _in(folder: Path) -> Iterator[Standing]:
     sizes: dict[str, tuple[int, float]] = {}
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            name = entry.name.partition(".")[0]
-            if name.isdecimal() and entry.is_file(follow_symlinks=False):
+            name, _, suffix = entry.name.partition(".")
+            if name.isdecimal() and f".{suffix}" in SUFFIXES and entry.is_file(follow_symlinks=False):
                 told = entry.stat(follow_symlinks=False)
                 bytes_, written_s = sizes.get(name, (0, 0.0))
                 sizes[name] = bytes_ + told.st_size, max(written_s, told.st_mtime)
