@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import ExitStack
 from functools import partial
 
 import msgspec
 
-from otolith.errors import OtolithError
 from otolith.service.ailments import Ailments
 from otolith.service.daemon import Daemon
 from otolith.service.keeper import open_keeper
@@ -22,7 +22,7 @@ from otolith.sinks.relay import Relay
 from otolith.sinks.sink import Sink
 from otolith.sinks.tally import Tally
 from otolith.trial import Trial
-from otolith.wire.guard import open_guard
+from otolith.wire.guard import Guard, open_guard
 from otolith.wire.line import Ledger, Line, worker_of
 
 
@@ -51,12 +51,29 @@ def assemble(settings: Settings, where: str, line: Line | None = None, trial: Tr
     guard = open_guard(settings.keys) if line is None else None
     check_publish(settings.publish, is_guarded=guard is not None or line is not None)
     ledger = None if line is None else Ledger()
+    # first of all: subscribers come back while models are opened, and hear what was lost meanwhile
+    publisher = Publisher(settings.publish, guard) if line is None or ledger is None else Relay(line, ledger)
+    with ExitStack() as stack:
+        stack.callback(publisher.close)
+        daemon = _assemble(settings, where, line, ledger, publisher, guard, trial)
+        stack.pop_all()
+        return daemon
+
+
+def _assemble(
+    settings: Settings,
+    where: str,
+    line: Line | None,
+    ledger: Ledger | None,
+    publisher: Publisher | Relay,
+    guard: Guard | None,
+    trial: Trial | None,
+) -> Daemon:
     boot = secrets.token_hex(8)
     ailments = Ailments()
     keeper = open_keeper(settings.state, 0 if line is None else line.worker, ailments)
     models = open_models(settings, trial)
     reception = Reception(settings, where, boot, line, ledger, models, keeper)
-    publisher = Publisher(settings.publish, guard) if line is None or ledger is None else Relay(line, ledger)
     tally = None if settings.metrics is None else Tally()
     sinks: list[Sink] = [publisher] if tally is None else [publisher, tally]
     loop = Loop(reception.company, sinks, keeper, ailments)
@@ -71,13 +88,8 @@ def assemble(settings: Settings, where: str, line: Line | None = None, trial: Tr
     from otolith.sources.network import Ingest
     from otolith.sources.roster import nothing_kept
 
-    try:
-        admit = admission(reception.terms)
-        kept = nothing_kept if keeper is None else keeper.standing
-        ingest = Ingest(settings.ingest, admit, line, guard, kept)
-    except OtolithError:
-        publisher.close()
-        raise
+    kept = nothing_kept if keeper is None else keeper.standing
+    ingest = Ingest(settings.ingest, admission(reception.terms), line, guard, kept)
     loop.report = Report(boot, ingest.faults, None if line is None else line.worker)
     loop.attend("ingest", Arrivals(ingest, loop, reception.welcome).run)
     return Daemon(loop, publisher, reception, ingest, tally)
