@@ -49,7 +49,7 @@ class Feed:
         """From here on nothing is sent; `total` stands."""
         self._may_push.clear()
         with self._pushing:
-            pass
+            self.flush()
 
     def resume(self) -> None:
         self._may_push.set()
@@ -63,6 +63,9 @@ class Feed:
     def push(self, samples: NDArray[np.int16], time_ns: int | None) -> None:
         """Send a block, of which the last sample was captured at `time_ns`; it was counted already."""
         raise NotImplementedError
+
+    def flush(self) -> None:
+        """Until all has left that was pushed; not for ever, since there may be nobody to take it."""
 
     def _run(self) -> None:
         due_s = time.monotonic()
@@ -95,6 +98,9 @@ class ProducerFeed(Feed):
 
     def push(self, samples: NDArray[np.int16], time_ns: int | None) -> None:
         self.producer.push(samples, time_ns=time_ns)
+
+    def flush(self) -> None:
+        self.producer.wait(5.0)
 
     def close(self) -> None:
         super().close()

@@ -135,11 +135,15 @@ class House:
         for feed in self.feeds.values():
             feed.pause()
         try:
-            wait_for(lambda: all(self.judge(feed).left < HOP for feed in self.feeds.values()), self._how_they_stand)
+            wait_for(lambda: all(map(self._is_told, self.feeds.values())), self._how_they_stand)
             return {name: self.judge(feed, self.model, tolerance) for name, feed in self.feeds.items()}
         finally:
             for feed in self.feeds.values():
                 feed.resume()
+
+    def _is_told(self, feed: Feed) -> bool:
+        verdict = self.judge(feed)
+        return verdict.left < HOP and not verdict.untold
 
     def judge(self, feed: Feed, model: Model | None = None, tolerance: float = TOLERANCE) -> Verdict:
         """How a stream stands; with the `model`, its posteriors are held against that too."""

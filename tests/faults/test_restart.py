@@ -1,0 +1,136 @@
+"""A daemon that is killed or stopped, and started again, with its streams' state in a folder."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from otolith.wire.messages import StatusMessage
+from tests.faults.house import House, wait_for
+
+PERIOD_S = 0.5
+TOLD_TWICE = round((PERIOD_S + 1.5) * 16000)  # by a kill, of one stream: a checkpoint's age, on a busy machine
+STATE = f'[state]\nfolder = "state"\nperiod_s = {PERIOD_S}\n'
+
+
+@pytest.fixture
+def keeping(tmp_path: Path) -> Iterator[House]:
+    with House(tmp_path, top=STATE) as house:
+        wait_for(lambda: (tmp_path / "state" / "0.state").exists())
+        yield house
+
+
+def test_killed_again_and_again_it_declares_all_that_no_run_could_tell(keeping: House, is_full: bool) -> None:
+    kills, recovered_s = 50 if is_full else 2, []
+    for _ in range(kills):
+        time.sleep(PERIOD_S)
+        keeping.daemon.process.kill()
+        keeping.daemon.process.wait()
+        began_s = time.monotonic()
+        keeping.start()
+        keeping.wait_until_told()
+        recovered_s.append(time.monotonic() - began_s)
+    verdicts = keeping.settle()
+    print(f"back within {max(recovered_s):.2f} s, median {sorted(recovered_s)[kills // 2]:.2f}", verdicts)
+    assert len({message.boot for message in keeping.messages_of("one")}) == kills + 1
+    for verdict in verdicts.values():
+        assert verdict.untold == 0
+        assert verdict.twice < kills * TOLD_TWICE
+
+
+def test_over_a_clean_restart_nothing_is_told_twice_and_nothing_is_untold(keeping: House) -> None:
+    keeping.daemon.stop(signal.SIGTERM)
+    keeping.start()
+    keeping.wait_until_told()
+    assert all(verdict.untold == verdict.twice == 0 for verdict in keeping.settle().values())
+
+
+def is_degraded(house: House) -> bool:
+    statuses = [message for message in house.messages if isinstance(message, StatusMessage)]
+    return bool(statuses) and "state" in (statuses[-1].degraded or "")
+
+
+@contextmanager
+def no_room(house: House) -> Iterator[None]:
+    """As of a full disk: no file may grow."""
+    process = psutil.Process(house.daemon.process.pid)
+    process.rlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    yield
+    process.rlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+@contextmanager
+def no_folder(house: House) -> Iterator[None]:
+    """The folder is gone, and something else is in its place."""
+    shutil.rmtree(house.folder / "state")
+    (house.folder / "state").write_text("a file")
+    yield
+    (house.folder / "state").unlink()
+    (house.folder / "state").mkdir()
+
+
+@contextmanager
+def no_way_to_write(house: House) -> Iterator[None]:
+    """A file there cannot be opened for writing, whoever asks."""
+    blocking = house.folder / "state" / "0.new"
+    wait_for(lambda: made(blocking))
+    yield
+    shutil.rmtree(blocking)
+
+
+def made(folder: Path) -> bool:
+    try:
+        (folder / "within").mkdir(parents=True)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def full_disk(house: House) -> Iterator[None]:
+    """A real file system of 64 kB, full."""
+    with mounted(house, "-o", "size=64k"):
+        filler = house.folder / "state" / "filler"
+        subprocess.run(["dd", "if=/dev/zero", f"of={filler}"], capture_output=True, check=False)
+        yield
+
+
+@contextmanager
+def read_only(house: House) -> Iterator[None]:
+    with mounted(house, "-o", "ro"):
+        yield
+
+
+@contextmanager
+def mounted(house: House, *options: str) -> Iterator[None]:
+    state = house.folder / "state"
+    subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", state], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", state], check=True)
+
+
+DISKS = [no_room, no_folder, no_way_to_write]
+MOUNTED = [full_disk, read_only]  # where it is recorded: they want a root who may mount
+
+
+def test_a_disk_that_fails_costs_no_prediction_and_is_told_until_it_heals(keeping: House, is_full: bool) -> None:
+    before = keeping.settle()
+    for disk in [*DISKS, *(MOUNTED if is_full else [])]:
+        with disk(keeping):
+            told_s = wait_for(lambda: is_degraded(keeping))
+            keeping.wait_until_told()
+        healed_s = wait_for(lambda: not is_degraded(keeping))
+        print(f"{disk.__name__}: told within {told_s:.1f} s, healed within {healed_s:.1f} s")
+    after = keeping.settle()
+    assert [v.lost for v in after.values()] == [v.lost for v in before.values()]
