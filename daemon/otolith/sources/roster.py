@@ -27,10 +27,11 @@ DIED = "the worker died"
 RESTARTED = "the daemon was restarted"
 
 TAKEOVER_S = 1.0  # a name is another producer's to take when nothing came of it for so long
-BACK_S = 2.0  # a block that lies further back is no late one: its producer began again from 0
-AHEAD_S = 60.0  # and so it did where more than this would have been lost
+BACK_S = 2.0  # a datagram that lies further back is no late one: its device began again from 0 ...
+AHEAD_S = 60.0  # ... as where more than this would have been lost; a run that has a name goes back as far
 MAX_AGE_NS = 60 * 10**9  # a capture time before this is that of a wrong clock
 MAX_SKEW_NS = 10**9  # and so is one this far ahead
+GONE_KEPT = 10_000  # streams that ended: one that comes back tells what was lost meanwhile
 BLOCK_BYTES = 256  # what a block costs beside its samples, or a flood of empty ones would be free
 
 
@@ -106,6 +107,7 @@ class Roster(Generic[Origin]):
         self._limits, self._admit, self._kept = limits, admit, kept
         self._ahead_s = max(AHEAD_S, limits.silence_s)
         self._streams: OrderedDict[str, _Entry[Origin]] = OrderedDict()  # the longest silent first
+        self._gone: OrderedDict[str, Standing] = OrderedDict()  # of streams that ended without a goodbye
         self._arrivals: list[Arrival] = []
         self._bytes = 0  # of all entries
         self._may_open = self._burst
@@ -138,11 +140,12 @@ class Roster(Generic[Origin]):
         lost = 0 if entry is None or anew else self._missing(entry, header, wrap)
         is_new, reason = entry is None or bool(anew), LOST
         if entry is None or anew:
-            died = standing is not None
-            standing = standing or (self._kept(stream) if entry is None else None)
+            reason = DIED
+            if standing is None and entry is None:
+                standing, reason = self._standing(stream)
             is_back = self._goes_on(standing, header, wrap)
             entry = self._open(stream, header, origin, now_s, anew, standing.seq if standing and is_back else None)
-            lost, reason = _step(entry, header, wrap), DIED if died else RESTARTED
+            lost = _step(entry, header, wrap)
         entry.origin, entry.heard_s = origin, now_s
         entry.expected += lost + len(samples)
         self._streams.move_to_end(stream)
@@ -200,14 +203,23 @@ class Roster(Generic[Origin]):
             if now_s - entry.heard_s < TAKEOVER_S:
                 raise RefusedError("taken", f"another producer is sending {stream!r}; choose another name")
             return TAKEN_OVER
-        is_near = -BACK_S * rate <= _step(entry, header, wrap) <= self._ahead_s * rate
-        return "" if is_near else BEGAN_AGAIN
+        back_s = BACK_S if wrap else self._ahead_s
+        return "" if -back_s * rate <= _step(entry, header, wrap) <= self._ahead_s * rate else BEGAN_AGAIN
+
+    def _standing(self, stream: str) -> tuple[Standing | None, str]:
+        """How far a stream that is not here had come, and why what is missing since then is lost."""
+        if (gone := self._gone.get(stream)) is not None:
+            return gone, LOST
+        return self._kept(stream), RESTARTED
 
     def _goes_on(self, standing: Standing | None, header: Header, wrap: int) -> bool:
-        """Whether a stream's first block here goes on from where a dead worker left it."""
+        """Whether a stream's first block here goes on from where it was left. Raises `RefusedError` on one before."""
         if standing is None or standing.boot != header.boot:
             return False
-        return 0 <= _apart(header.seq, standing.seq, wrap) <= self._ahead_s * header.rate
+        step = _apart(header.seq, standing.seq, wrap)
+        if step < 0 and not wrap and step >= -self._ahead_s * header.rate:
+            raise RefusedError("late", f"came {-step} samples behind what was there before")
+        return 0 <= step <= self._ahead_s * header.rate
 
     def _missing(self, entry: _Entry[Origin], header: Header, wrap: int) -> int:
         """How many samples are missing before a block that goes on. Raises `RefusedError`."""
@@ -239,6 +251,7 @@ class Roster(Generic[Origin]):
         if anew:
             self._end(self._streams[stream], anew)
         self._arrivals.append(opened)
+        self._gone.pop(stream, None)
         entry = self._streams[stream] = _Entry(opened, header.boot, seq, origin)
         return entry
 
@@ -252,9 +265,14 @@ class Roster(Generic[Origin]):
         self._may_open -= 1
 
     def _end(self, entry: _Entry[Origin], reason: str) -> None:
+        stream = entry.opened.stream
         self._bytes -= entry.bytes
-        del self._streams[entry.opened.stream]
-        self._arrivals.append(Ended(entry.opened.stream, reason))
+        del self._streams[stream]
+        self._arrivals.append(Ended(stream, reason))
+        if reason != GOODBYE:
+            self._gone[stream] = Standing(entry.boot, entry.expected)
+            if len(self._gone) > GONE_KEPT:
+                self._gone.popitem(last=False)
 
     def _time_ns(self, entry: _Entry[Origin], header: Header, now_ns: int) -> int:
         """The capture time that a block tells where it can be true, that of its arrival otherwise."""
