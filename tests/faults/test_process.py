@@ -53,7 +53,7 @@ def test_the_streams_of_a_worker_that_died_come_back_and_what_was_lost_is_told(t
     assert disturbed == killed
     assert len({worker_of(name.encode(), 2) for name in killed}) == 1
     assert all(verdict.untold == verdict.twice == 0 for verdict in after.values())
-    assert all(set(after[name].reasons) == {"the worker died"} for name in killed)
+    assert all("the worker died" in after[name].reasons for name in killed)
     assert house.witness.missed == 0
 
 
