@@ -7,6 +7,7 @@ import hashlib
 import io
 import socket
 import tempfile
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from otolith.service.control import Control
 from otolith.service.listener import Listener
 from otolith.service.resumption import misfit
 from otolith.settings import IngestSettings, read_settings
+from otolith.sinks.segment import HEAD, Heard, Opening, Segment, read_segment
 from otolith.sources.contents import RowContents
 from otolith.sources.roster import Roster
 from otolith.sources.rows import RowReader, read_payload
@@ -381,6 +383,31 @@ def checkpoint(folder: Path) -> Target:
     return Target(read, [valid[len(checkpoints.FORMAT) + checkpoints.DIGEST_BYTES :]])
 
 
+def segment(folder: Path) -> Target:
+    """A recording's log, with checksums that are right, beside samples that were not touched."""
+    opening = Opening(
+        stream="kitchen", boot="b", model="m@1", digest="1", kind="audio", rate=16000.0, dtype="<i2",
+        width=0, posteriors_per_s=10.0, triggers={}, before=b"before",
+    )  # fmt: skip
+    written = Segment(folder, "1", opening)
+    for _ in range(3):
+        written.hear(Heard(100, 1, lost=2, reason="r"), np.zeros(100, np.int16))
+    written.close("ended")
+    valid, records, at = written.log.read_bytes(), list[bytes](), 0
+    while at < len(valid):
+        length, _ = HEAD.unpack_from(valid, at)
+        records.append(valid[at + HEAD.size : at + HEAD.size + length])
+        at += HEAD.size + length
+
+    def read(case: bytes) -> None:
+        parts = _parts(case)
+        written.log.write_bytes(b"".join(HEAD.pack(len(part), zlib.crc32(part)) + part for part in parts))
+        for _heard, _samples in read_segment(written.log).blocks():
+            pass
+
+    return Target(read, [_framed(records)])
+
+
 def packed_signals(folder: Path) -> Target:
     """The trainer's packed recordings."""
     from otolith_training.data.signals import Format, read_signals
@@ -408,7 +435,7 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     make.__name__: make
     for make in (
         *(block, datagram, control, answers, messages, settings, card, model, opened),
-        *(sound, table, packed_table, parquet, rows, text, keys, checkpoint, packed_signals),
+        *(sound, table, packed_table, parquet, rows, text, keys, checkpoint, segment, packed_signals),
     )
 }
 

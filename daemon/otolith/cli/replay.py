@@ -40,12 +40,12 @@ def replay(
     The very same predictions come out again, from the state in which the recording began. Another model begins with
     nothing, as it would have.
     """
-    from otolith.inference.model import Model
     from otolith.service.replay import read_stretches, replay
+    from otolith.trial import open_model
 
     if verify and other:
         raise click.UsageError("--verify holds the model that heard it against what it published; leave out --model")
-    model = Model.open(other) if other else None
+    model = open_model(other) if other else None
     known: dict[str, Model] = {}
     is_same, wanted = True, kinds or (KINDS if as_json else ("detection", "anomaly", "gap"))
     heard = 0

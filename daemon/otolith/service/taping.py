@@ -29,6 +29,7 @@ from otolith.sinks.recorder import Begin, Recorder
 from otolith.sinks.segment import Ending, Heard, Opening
 from otolith.sinks.shelves import MODELS
 from otolith.sources.source import Block
+from otolith.trial import open_model
 
 BEFORE = b"otolith tape 1\n"
 GOLDEN = (math.sqrt(5) - 1) / 2  # as heartbeats are spread
@@ -175,5 +176,5 @@ def find_model(folder: Path, digest: str) -> Model:
     """The copy of a model that heard what is recorded in `folder` or beside it. Raises `OtolithError`."""
     for place in (folder, folder.parent):
         if (path := place / MODELS / f"{digest}.onnx").exists():
-            return Model.open(path)
+            return open_model(path)
     raise OtolithError(f"{folder}: no copy of the model {digest[:12]} is there; name it with --model")

@@ -164,7 +164,7 @@ def read_segment(log: Path) -> Recorded:
         match record:
             case Heard():
                 left -= record.count
-                if left < 0:
+                if left < 0 or record.count < 0:
                     return Recorded(log, opening, heard, told, "broken")
                 heard.append(record)
             case Told():
@@ -240,7 +240,7 @@ def _read_samples(log: Path, opening: Opening) -> NDArray[Any]:
         raw = log.with_suffix(RAW)
         samples = np.fromfile(raw, opening.dtype) if raw.exists() else np.empty(0, opening.dtype)
         return _shaped(samples, opening.width)
-    except (OSError, ValueError, RuntimeError, EOFError) as error:
+    except (OSError, ValueError, RuntimeError, EOFError, MemoryError, SyntaxError) as error:
         raise RecordingError(f"{log}: its samples cannot be read ({error})") from None
 
 
@@ -270,7 +270,7 @@ def _records(log: Path) -> Iterator[Record]:
                 return
             try:
                 yield _decoder.decode(body)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, ValueError, RecursionError):  # text that is no UTF-8 is a ValueError
                 return
 
 
