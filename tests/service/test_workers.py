@@ -64,19 +64,19 @@ def test_a_worker_that_hangs_is_ended_alone_and_started_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(health, "HANG_S", 3.0)
+    monkeypatch.setattr(health, "HANG_S", 5.0)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     streams = [stream(name, tiny_audio_file, f"recording:{SOUND}") for name in ("room-0", "room-1", "room-2", "room-3")]
     workers = Workers(Settings(stream=streams, publish=endpoint, workers=2), "otolith.toml")
 
     def disturb() -> None:
         with Subscriber(endpoint, stream="room-0") as subscriber:
-            first = subscriber.receive(15)
+            first = subscriber.receive(60)
             victim = workers._workers[worker_of(b"room-0", 2)].process
             assert first is not None
             assert victim is not None
             victim.send_signal(signal.SIGSTOP)
-            while (message := subscriber.receive(15)) is not None and message.boot == first.boot:
+            while (message := subscriber.receive(60)) is not None and message.boot == first.boot:
                 pass
         workers.stop()
 

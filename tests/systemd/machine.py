@@ -65,7 +65,7 @@ class Machine:
         """What was logged of a unit, with systemd's own words of it."""
         return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
 
-    def wait_for(self, unit: str, is_so: Callable[[dict[str, str]], bool], timeout_s: float = 30) -> dict[str, str]:
+    def wait_for(self, unit: str, is_so: Callable[[dict[str, str]], bool], timeout_s: float = 60) -> dict[str, str]:
         """A unit's properties, once they are as wanted."""
         deadline_s = time.monotonic() + timeout_s
         while not is_so(shown := self.show(unit)):
