@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import numpy as np
 import pytest
@@ -54,21 +53,14 @@ class Kept:
         pass
 
 
-@dataclass(frozen=True)
-class Manner:
-    model: Model
-    triggers: dict[str, Any]
-    posteriors_per_s: float
-
-
 def record(folder: Path, model: Model, rate: float, blocks: list[Block], segment_s: float) -> list[Message]:
     """Run a loop over the blocks, with a recorder; what was published."""
     wanted = RecorderSettings(folder=str(folder), segment_s=segment_s, minutes=1e6, days=36_500)
-    company, kept, manner = Company(), Kept(), Manner(model, {}, 12.0)
+    company, kept = Company(), Kept()
     ailing: list[str] = []
     recorder = Recorder(wanted, Disk(ailing.append))
     loop = Loop(company, [kept, recorder])
-    loop.taping = Taping(recorder, wanted, "boot", lambda _name: manner, dict)
+    loop.taping = Taping(recorder, wanted, "boot", dict)
     scribe = Scribe("boot", "s", model, posteriors_per_s=12.0)
     loop.listen("s", Blocks(blocks, rate), lambda: Listener(company.join(model), rate, scribe))
     loop.run()

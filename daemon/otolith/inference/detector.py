@@ -22,6 +22,7 @@ class Detector:
     """One stream's decisions. Only labels with a trigger can be detected; `first_id` numbers the first detection."""
 
     def __init__(self, card: Card, triggers: Mapping[str, Trigger], first_id: int = 0) -> None:
+        self.triggers = dict(triggers)
         self._hop_length = card.hop_length
         self._labels = [label for label in card.judged if label in triggers]
         self.columns = [card.judged.index(label) for label in self._labels]

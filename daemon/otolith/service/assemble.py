@@ -38,7 +38,7 @@ def record(loop: Loop, reception: Reception, settings: RecorderSettings, boot: s
         lambda folder: worker_of(folder.encode(), of) == number,
     )
     recorder = Recorder(msgspec.structs.replace(settings, megabytes=settings.megabytes / of), disk)
-    loop.taping = Taping(recorder, settings, boot, reception.manner_of, lambda: reception.models)
+    loop.taping = Taping(recorder, settings, boot, lambda: reception.models)
     loop.add_sink(recorder)
 
 

@@ -185,6 +185,11 @@ class Listener:
         return messages
 
     @property
+    def posteriors_per_s(self) -> float:
+        """How often posteriors are told at most."""
+        return self._scribe.posteriors_per_s
+
+    @property
     def has_heard(self) -> bool:
         """Has any sample been taken, in this run or in one that it resumes?"""
         return max(self._time_ns, self._captured_ns) > 0

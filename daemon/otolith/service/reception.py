@@ -105,10 +105,6 @@ class Reception:
         """By path."""
         return self._plan.models
 
-    def manner_of(self, stream: str) -> Manner:
-        """How a stream that is or was there is listened to."""
-        return self._manners[stream]
-
     def terms(self) -> tuple[Settings, Mapping[str, Card]]:
         """What a stream from the network is admitted on: the settings, and the cards of their models by path."""
         return self.settings, {path: model.card for path, model in self.models.items()}

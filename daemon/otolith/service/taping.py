@@ -11,13 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 import numpy as np
 
 from otolith.errors import OtolithError
-from otolith.inference.card import Trigger
 from otolith.inference.engine import Seat
 from otolith.inference.model import Model
 from otolith.inference.stream import Stream
@@ -35,19 +33,6 @@ BEFORE = b"otolith tape 1\n"
 GOLDEN = (math.sqrt(5) - 1) / 2  # as heartbeats are spread
 
 log = logging.getLogger(__name__)
-
-
-class Manner(Protocol):
-    """How a stream is listened to."""
-
-    @property
-    def model(self) -> Model: ...
-
-    @property
-    def triggers(self) -> Mapping[str, Trigger]: ...
-
-    @property
-    def posteriors_per_s(self) -> float: ...
 
 
 class Before(msgspec.Struct, array_like=True, frozen=True):
@@ -70,18 +55,13 @@ class Tape:
 
 
 class Taping:
-    """All of it in the loop's thread. `manner_of` says how a stream is listened to; `models` are open, by path."""
+    """All of it in the loop's thread. `models` are open, by path."""
 
     def __init__(
-        self,
-        recorder: Recorder,
-        settings: RecorderSettings,
-        boot: str,
-        manner_of: Callable[[str], Manner],
-        models: Callable[[], Mapping[str, Model]],
+        self, recorder: Recorder, settings: RecorderSettings, boot: str, models: Callable[[], Mapping[str, Model]]
     ) -> None:
         self.recorder, self._settings, self._boot = recorder, settings, boot
-        self._manner_of, self._models = manner_of, models
+        self._models = models
         self._tapes: dict[str, Tape] = {}
         self._begun = 0
 
@@ -127,8 +107,9 @@ class Taping:
         tape.share = 1.0
         checkpoint = collect([(name, listener)], with_unheard=True)
         before = Before(checkpoint, listener.resumption, listener.source_rate)
-        manner, missed = self._manner_of(name), self.recorder.take_missed(name)
-        model, card = manner.model, manner.model.card
+        model, missed = listener.stream.model, self.recorder.take_missed(name)
+        card, seat = model.card, listener.stream
+        triggers = seat.detector.triggers if isinstance(seat, Seat) else {}
         path = next((path for path, each in self._models().items() if each.digest == model.digest), "")
 
         def make(follows: str, dropped: int) -> Opening:
@@ -142,8 +123,8 @@ class Taping:
                 rate=rate,
                 dtype=block.samples.dtype.newbyteorder("<").str,
                 width=len(card.channels) if card.kind == "sensor" else 0,
-                posteriors_per_s=manner.posteriors_per_s,
-                triggers={**card.detector, **manner.triggers},
+                posteriors_per_s=listener.posteriors_per_s,
+                triggers=triggers,
                 before=encode(before, BEFORE),
                 follows=follows,
                 missed=missed + dropped,

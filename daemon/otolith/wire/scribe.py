@@ -58,7 +58,7 @@ class Scribe:
         self._channels = [channel.name for channel in model.card.channels]
         self._horizon = model.card.output_shape[0]
         self._ns_per_sample = 1e9 / model.card.sample_rate
-        self.is_quiet = posteriors_per_s <= 0
+        self.posteriors_per_s, self.is_quiet = posteriors_per_s, posteriors_per_s <= 0
         self._frames_per_message = 1 if self.is_quiet else max(1, round(model.card.frame_rate / posteriors_per_s))
         self._held: list[bytes] = []
         self._held_scores: list[bytes] = []
