@@ -35,6 +35,14 @@ def settings(tmp_path: Path) -> Settings:
     return read_settings(tmp_path / "otolith.toml")
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "a\\u0000b", "a/" * 3000])
+def test_a_model_that_no_file_can_be_is_told(tmp_path: Path, name: str) -> None:
+    text = f'[[stream]]\nname = "a"\nmodel = "{name}"\nsource = "pipe:"\n'
+    (tmp_path / "otolith.toml").write_text(text)
+    with pytest.raises(SettingsError, match="does not exist"):
+        read_settings(tmp_path / "otolith.toml")
+
+
 @pytest.mark.parametrize("name", ["..", ".hidden", "kitchen\\n", "a/b", ""])
 def test_a_name_that_could_lead_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "m.onnx").touch()

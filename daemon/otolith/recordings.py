@@ -330,6 +330,10 @@ def _require_modest(path: Path, unpacked: int, times: int, remedy: str) -> None:
 
 
 def _require_file(path: Path) -> None:
-    if not path.is_file():
+    try:
+        if path.is_file():
+            return
         found = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
-        raise RecordingError(f"{path}: {found}; name a recording")
+    except OSError as error:  # of a name that is too long
+        found = f"cannot be looked at ({error.strerror})"
+    raise RecordingError(f"{str(path)[:400]}: {found}; name a recording")

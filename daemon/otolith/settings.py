@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections import Counter
@@ -264,8 +265,10 @@ def _placed(keeping: K, path: Path) -> K:
 def _found(listening: L, path: Path, what: str) -> L:
     """The same, its model's path counted from the settings' folder. Raises `SettingsError` where there is none."""
     model = path.parent / listening.model
-    if not model.exists():
-        raise SettingsError(f"{path}: {what}: model {model} does not exist; paths count from {path.parent.resolve()}")
+    if not os.path.exists(model):  # noqa: PTH110 - to a name that is too long, a Path raises
+        raise SettingsError(
+            f"{path}: {what}: model {str(model)[:400]} does not exist; paths count from {path.parent.resolve()}"
+        )
     return msgspec.structs.replace(listening, model=str(model))
 
 

@@ -24,7 +24,11 @@ def main() -> int:
     found = 0
     for name in given.targets or TARGETS:
         target = make(name)
-        outcome = fuzz(target.read, target.seeds, given.seed, given.cases, given.seconds, given.keep / name)
+        keep = given.keep / name
+        outcome = fuzz(
+            target.read, target.seeds, given.seed, given.cases, given.seconds, keep, may_grow=target.may_grow
+        )
+        target.close()
         print(f"{name}: seed {given.seed}, {outcome}", flush=True)
         for what in outcome.found:
             print(f"  {what}", flush=True)

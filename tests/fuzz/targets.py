@@ -32,6 +32,7 @@ from otolith.service.resumption import misfit
 from otolith.settings import IngestSettings, read_settings
 from otolith.sinks.segment import HEAD, Heard, Opening, Segment, read_segment
 from otolith.sources.contents import RowContents
+from otolith.sources.recording import open_recording
 from otolith.sources.roster import Roster
 from otolith.sources.rows import RowReader, read_payload
 from otolith.sources.source import Block, Spec
@@ -72,6 +73,7 @@ class Target:
     read: Reader
     seeds: list[bytes]
     close: Callable[[], None] = lambda: None
+    may_grow: bool = False  # where a library keeps memory, and we cannot help it
 
 
 def _framed(parts: list[bytes]) -> bytes:
@@ -207,7 +209,7 @@ def settings(folder: Path) -> Target:
 [[stream]]
 name = "kitchen"
 model = "m.onnx"
-source = "recording:clip.wav?pace=none"
+source = "recording:CLIP?pace=none"
 [stream.detector.yes]
 threshold = 0.5
 [ingest]
@@ -219,11 +221,17 @@ model = "m.onnx"
 largest_batch = 64
 """
 
+    wanted = Model.open(folder / "m.onnx").card
+
     def read(case: bytes) -> None:
         path.write_bytes(case)
         for stream in read_settings(path).stream:
-            Spec.parse(stream.source)
+            source = Spec.parse(stream.source)
+            if source.scheme == "recording":
+                open_recording(source, wanted)
 
+    short = short.replace(b"CLIP", str(folder / "clip.wav").encode())
+    (folder / "clip.wav").write_bytes(_sound("WAV", "PCM_16"))
     return Target(read, [short, short.replace(b"\n", b"\n\n"), example.replace(b"words.onnx", b"m.onnx")][:2])
 
 
@@ -267,18 +275,26 @@ def _sound(kind: str, subtype: str, channels: int = 1) -> bytes:
 
 
 def sound(folder: Path) -> Target:
-    path = folder / "clip"
+    """Formats that libsndfile reads, but Vorbis."""
     seeds = [_sound("WAV", "PCM_16"), _sound("WAV", "FLOAT", 2), _sound("WAV", "IMA_ADPCM"), _sound("FLAC", "PCM_16")]
-    seeds += [_sound("OGG", "VORBIS"), _sound("OGG", "OPUS"), _sound("MP3", "MPEG_LAYER_III"), _sound("AIFF", "PCM_24")]
+    seeds += [_sound("OGG", "OPUS"), _sound("MP3", "MPEG_LAYER_III"), _sound("AIFF", "PCM_24")]
     seeds += [_sound("W64", "PCM_16"), _sound("AU", "ULAW")]
+    return Target(_listening_to(folder / "clip"), seeds)
 
+
+def vorbis(folder: Path) -> Target:
+    """libsndfile 1.2.2 keeps 5 kB of each file that begins as Vorbis and cannot be opened."""
+    return Target(_listening_to(folder / "clip"), [_sound("OGG", "VORBIS")], may_grow=True)
+
+
+def _listening_to(path: Path) -> Reader:
     def read(case: bytes) -> None:
         path.write_bytes(case)
         with AudioFile(path) as file:
             for _ in file.blocks(1 << 14):
                 pass
 
-    return Target(read, seeds)
+    return read
 
 
 TABLE = b"t,acc_x,label\n" + b"".join(b"%d.5,%d,a\n" % (row, row % 7) for row in range(30))
@@ -435,7 +451,7 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     make.__name__: make
     for make in (
         *(block, datagram, control, answers, messages, settings, card, model, opened),
-        *(sound, table, packed_table, parquet, rows, text, keys, checkpoint, segment, packed_signals),
+        *(sound, vorbis, table, packed_table, parquet, rows, text, keys, checkpoint, segment, packed_signals),
     )
 }
 

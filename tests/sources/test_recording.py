@@ -132,6 +132,11 @@ def test_a_sensor_file_at_fault_is_told_by_row_and_column(
     assert "\n" not in str(caught.value)
 
 
+def test_a_name_that_is_too_long_is_told(tiny_audio: Model) -> None:
+    with pytest.raises(RecordingError, match="cannot be looked at"):
+        open_source(Spec.parse(f"recording:{'a' * 300}"), tiny_audio.card)
+
+
 def test_a_packed_table_that_is_damaged_is_told(tmp_path: Path) -> None:
     content = bytearray(gzip.compress((HEADER + ROW.format(t=0)).encode(), mtime=0))
     content[12] ^= 0xFF  # within its first block

@@ -25,7 +25,7 @@ def check_endpoint(endpoint: str, where: str, danger: str, *, is_guarded: bool =
         path = Path(endpoint.removeprefix("ipc://"))
         if len(os.fsencode(path)) > IPC_PATH_LIMIT:
             raise SettingsError(f"{where}: the path may have {IPC_PATH_LIMIT} bytes; choose a shorter one")
-        if not path.parent.is_dir():
+        if not os.path.isdir(path.parent):  # noqa: PTH112 - to a name that is too long, a Path raises
             raise SettingsError(f"{where}: folder {path.parent} does not exist; make it first")
     elif not endpoint.startswith("tcp://"):
         raise SettingsError(f"{where}: write tcp://127.0.0.1:PORT or ipc:///PATH")
