@@ -6,6 +6,7 @@ a hole or a sample told twice is seen as such and cannot be made up for by anoth
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class Witness:
 
     def __init__(self, endpoint: str) -> None:
         self.messages: list[AnyMessage] = []
+        self.heard_s: list[float] = []  # when each came
         self._stop = Event()
         self._subscriber = Subscriber(endpoint)
         self._thread = Thread(target=self._listen)
@@ -57,6 +59,7 @@ class Witness:
     def _listen(self) -> None:
         while not self._stop.is_set():
             if (message := self._subscriber.receive(0.1)) is not None:
+                self.heard_s.append(time.monotonic())
                 self.messages.append(message)
 
     @property

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import resource
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import zmq
 
 from otolith.wire.control import Request, exchange
 from otolith.wire.line import worker_of
-from tests.faults.house import House, free_port, wait_for
+from otolith.wire.messages import AnyMessage, PosteriorsMessage
+from tests.faults.house import PATIENCE_S, House, free_port, wait_for
+from tests.faults.kinds import KINDS
 from tests.processes import children_of
 from tests.tiny import write_tiny
 
@@ -35,6 +40,42 @@ def test_a_daemon_told_to_end_first_tells_of_all_it_has_taken(tmp_path: Path, is
         assert lasted_s < (2 if is_full else 10)
         assert house.daemon.process.returncode == 0
         wait_for(lambda: all(house.judge(feed).left == 0 for feed in house.feeds.values()))
+
+
+def test_a_daemon_that_was_stopped_for_long_declares_what_it_slept_through(house: House, is_full: bool) -> None:
+    """So long that its producers have left it and connect anew: what the old connections held is late."""
+    stopped_s = 30 if is_full else 5
+    house.daemon.process.send_signal(signal.SIGSTOP)
+    time.sleep(stopped_s)
+    house.daemon.process.send_signal(signal.SIGCONT)
+    recovered_s = house.wait_until_told()
+    verdicts = house.settle()
+    print(f"well again within {recovered_s:.1f} s", verdicts)
+    assert all(verdict.untold == verdict.twice == 0 for verdict in verdicts.values())
+    assert all(0 < verdict.lost < (stopped_s + PATIENCE_S) * 16000 for verdict in verdicts.values())
+
+
+def test_a_model_that_is_swapped_under_load_makes_no_hole(house: House) -> None:
+    """And hardly a pause; how long it was is printed, beside how long they are without one."""
+    before, since = house.settle(), len(house.messages)
+    KINDS["good_reload"](house, random.Random(0))
+    house.wait_until_told()
+    until, after = len(house.messages), house.settle()
+    assert [verdict.lost for verdict in after.values()] == [verdict.lost for verdict in before.values()]
+    pauses, usual = [], []
+    for name in house.feeds:
+        mine = [n for n in range(since, until) if is_posteriors_of(house.messages[n], name)]
+        for earlier, later in pairwise(mine):
+            is_swap = house.messages[earlier].model != house.messages[later].model
+            (pauses if is_swap else usual).append(house.witness.heard_s[later] - house.witness.heard_s[earlier])
+    print(
+        f"{1000 * max(pauses):.0f} ms at the swap; else {1000 * np.median(usual):.0f} (median), {1000 * max(usual):.0f}"
+    )
+    assert len(pauses) == len(house.feeds)
+
+
+def is_posteriors_of(message: AnyMessage, stream: str) -> bool:
+    return isinstance(message, PosteriorsMessage) and message.stream == stream
 
 
 def test_the_streams_of_a_worker_that_died_come_back_and_what_was_lost_is_told(tmp_path: Path) -> None:
