@@ -12,7 +12,7 @@ from otolith.service.memory import resident_bytes
 from otolith.wire.control import DaemonStatus, Request, exchange
 from otolith.wire.tallies import add_up
 
-ANSWERS_IN_S = 2.0  # a worker that hangs holds up whoever asks no longer than that
+ANSWERS_IN_S = 5.0  # a worker that hangs holds up whoever asks no longer than that
 
 
 def inquire(workers: Iterable[Path], publish: str, up_s: float) -> DaemonStatus:
