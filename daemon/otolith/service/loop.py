@@ -30,6 +30,7 @@ from otolith.service.listener import Listener
 from otolith.service.relief import Relief, Silent
 from otolith.service.report import Report
 from otolith.service.systemd import notify
+from otolith.service.threads import Threads, Work
 from otolith.service.warden import Warden
 from otolith.sinks.sink import Sink
 from otolith.sources.source import Block, Source
@@ -42,7 +43,6 @@ HELD_S = 2.0
 MANY = 20  # streams: the statuses of more at once would make frames late
 THREADS_END_S = 0.3  # a reader that hangs (a frozen device) is left behind
 
-Work = Callable[[Event], None]
 MakeListener = Callable[[], Listener]
 T = TypeVar("T")
 
@@ -65,10 +65,8 @@ class Loop:
         self._newcomers: deque[tuple[Shelf, MakeListener]] = deque()
         self._listeners: dict[Shelf, Listener] = {}
         self._seats: dict[Seat | Stream, Listener | Silent] = {}
-        self._threads: list[Thread] = []
-        self._stops: dict[Thread, Event] = {}
+        self._threads = Threads(self._inbox.finish)
         self._readers: dict[Shelf, Thread] = {}
-        self._is_running = False
         self._working = 0
         self.report: Report | None = None  # what the daemon says of itself, if it is to
         self.warden = Warden()
@@ -132,7 +130,7 @@ class Loop:
     def dismiss(self, shelf: Shelf) -> None:
         """Read a stream's source no more: it ends behind what was read. In the loop's thread alone."""
         if reader := self._readers.get(shelf):
-            self._stops[reader].set()
+            self._threads.stop(reader)
 
     @property
     def statuses(self) -> list[StatusMessage]:
@@ -160,16 +158,15 @@ class Loop:
 
     def stop(self) -> None:
         """End soon: what has been taken in is still processed and published. Safe in a signal handler's thread."""
-        self._stop_all()
+        self._stop.set()
+        self._threads.stop_all()
         self._inbox.wake()
 
     def run(self) -> None:
         """Raises what ended a thread's work, once everything before it is published."""
         self.accounts.begin(time.monotonic())
         self._admit()
-        self._is_running = True
-        for thread in self._threads:
-            thread.start()
+        self._threads.run()
         while (self._working or self._listeners) and not self._stop.is_set() and self._failure is None:
             now_s = time.monotonic()
             until_s = min(self._company.due_s, self._heartbeats.next_s, self.accounts.next_s, self._checkpoint_s)
@@ -179,26 +176,7 @@ class Loop:
 
     def _start(self, what: str, work: Work) -> Thread:
         self._working += 1
-        stop = Event()
-        thread = Thread(target=self._attend, args=(what, work, stop), name=what.replace("'", ""), daemon=True)
-        self._threads.append(thread)
-        self._stops[thread] = stop
-        if self._is_running:
-            thread.start()
-        return thread
-
-    def _stop_all(self) -> None:
-        self._stop.set()
-        for stop in list(self._stops.values()):
-            stop.set()
-
-    def _attend(self, what: str, work: Work, stop: Event) -> None:
-        error: Exception | None = None
-        try:
-            work(stop)
-        except Exception as caught:  # noqa: BLE001 - whatever ends a thread must reach the loop
-            error = caught
-        self._inbox.finish(what, error)
+        return self._threads.start(what, work)
 
     def _serve(self, taken: Taken) -> None:
         """One wake-up: all that came, then one step of what need not wait, then those that are done."""
@@ -327,10 +305,8 @@ class Loop:
     def _finish(self) -> None:
         """The last words: what was taken in, what was active, and each stream's accounts."""
         notify("STOPPING=1")
-        self._stop_all()
-        deadline_s = time.monotonic() + THREADS_END_S
-        for thread in self._threads:
-            thread.join(max(0.0, deadline_s - time.monotonic()))
+        self.stop()
+        self._threads.join(THREADS_END_S)
         self._serve(self._inbox.take(0.0))
         if self._keeper is not None:
             self._suspend(self._keeper)
