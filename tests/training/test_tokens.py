@@ -123,6 +123,7 @@ def test_only_a_model_that_forecasts_can_run_on(sentences: Path) -> None:
         (changed(SENTENCES, {"type": '"sensor"'}), r"unknown setting"),
         (changed(SENTENCES, {"labels": '["neg"]'}), r"data\.labels: 1 label in all"),
         (LANGUAGE.replace('attribution = "nobody"', 'attribution = "nobody"\nlabels = ["a", "b"]'), "leave them out"),
+        (changed(LANGUAGE, {"begin": '"labels"'}), 'say "company"'),
         (SENTENCES + "\n[detector]\nthreshold = 0.5\n", "task 'classify' has none"),
     ],
 )

@@ -121,7 +121,8 @@ class Tokens(Section, frozen=True, tag_field="type", tag="tokens"):
     vocabulary: list[str] = []  # the tokens that are known; empty: those of the training texts
     minimum_count: int = 2  # how often a token must stand in those to be known; others are the unknown one
     largest: int = 20_000  # how many are known at most, the commonest
-    begin: Literal["company", "chance"] = "company"  # vectors begin as what tokens stand beside (vectors.py), or drawn
+    begin: Literal["company", "labels", "chance"] = "company"  # vectors begin as what tokens stand beside (vectors.py),
+    # a value or more of them as how much oftener they stand under one label than under the others; or drawn
     dropout: float = 0.0  # share of the vectors' values left out while training, the same all through a stream
     unknown_share: float = 0.1  # share of tokens that are taken for the unknown one while training
     sample_rate: float = 1.0  # tokens a second: what time is counted by in recordings, which have no clock

@@ -176,6 +176,8 @@ def _kind_faults(recipe: Recipe) -> list[str]:
         faults.append("network.pool: only a model that classifies pools; leave it out")
     if not recipe.network.pool or len(set(recipe.network.pool)) != len(recipe.network.pool):
         faults.append("network.pool: name one or more of last, mean and max, each once")
+    if isinstance(recipe.frontend, Tokens) and recipe.frontend.begin == "labels" and task != "classify":
+        faults.append('frontend.begin: "labels" begins as what lines are called, and these are not; say "company"')
     if recipe.data.backgrounds and not audio:
         faults.append("data.backgrounds: only sound has some; leave them out")
     if recipe.data.backgrounds and isinstance(recipe.streams, Signals):

@@ -2,7 +2,9 @@
 
 Positive pointwise mutual information of tokens within `REACH` of each other, the nearer the more it counts, as a
 truncated SVD (Levy and Goldberg, "Neural Word Embedding as Implicit Matrix Factorization", NIPS 2014). A few thousand
-sentences are too few to find such vectors by what their labels tell alone.
+sentences are too few to find such vectors by what their labels tell alone. But how much oftener a token stands under
+one label than under the others can be counted, as naive Bayes does, and be where a vector begins, too (Wang and
+Manning, "Baselines and bigrams", ACL 2012).
 """
 
 from __future__ import annotations
@@ -46,16 +48,35 @@ def vectors_of(lines: Iterable[Ids], vocabulary: int, width: int) -> NDArray[np.
     return vectors * np.float32(DEVIATION / deviation) if deviation > 0 else vectors
 
 
+def ratios_of(lines: Sequence[Ids], labels: Sequence[str], vocabulary: int) -> NDArray[np.float32]:
+    """Logarithms of how much oftener lines of one label hold a token than all others do `(vocabulary, labels)`.
+
+    Each line counts a token once, and each token stands in one line more than it does. Of two labels the second's are
+    told alone: the first's are their opposite.
+    """
+    names = sorted(set(labels))
+    counts = np.ones((len(names), vocabulary))
+    for ids, label in zip(lines, labels, strict=True):
+        counts[names.index(label), np.unique(ids)] += 1
+    others = counts.sum(axis=0) - counts
+    ratios = np.log(counts / counts.sum(axis=1, keepdims=True)) - np.log(others / others.sum(axis=1, keepdims=True))
+    return np.asarray(ratios.T if len(names) > 2 else ratios[1:].T, np.float32)
+
+
 def begin_vectors(network: Network, items: Sequence[object]) -> None:
     """Give a network's token vectors their beginnings, where its settings ask for those of the training texts."""
     frontend = network.frontend
     assert isinstance(frontend, TokenFrontend)  # noqa: S101 - the caller looked
     settings = frontend.settings
-    if settings.begin != "company":
+    if settings.begin == "chance":
         return
     tokenizer = tokenizer_of(settings)
-    lines = [item.encode(tokenizer) for item in items if isinstance(item, Line) and item.split == "train"]
+    learned = [item for item in items if isinstance(item, Line) and item.split == "train"]
+    lines = [item.encode(tokenizer) for item in learned]
     vectors = vectors_of(lines, len(settings.vocabulary), settings.width)
+    if settings.begin == "labels":
+        ratios = ratios_of(lines, [item.label for item in learned], len(settings.vocabulary))[:, : settings.width]
+        vectors[:, : ratios.shape[1]] = ratios  # in place of what tells least: the SVD's last come first
     with torch.no_grad():
         frontend.embedding.weight.copy_(torch.from_numpy(vectors))
 
