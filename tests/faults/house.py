@@ -124,6 +124,13 @@ class House:
         seen, sent = len(self.messages), {name: feed.sent.total for name, feed in self.feeds.items()}
         return wait_for(lambda: {m.stream for m in self.messages[seen:] if self._is_behind(m, sent)} >= sent.keys())
 
+    def wait_until_kept(self) -> None:
+        """Until the daemon, which keeps state in `state`, has written twice: all streams that are here are in it."""
+        state = self.folder / "state" / "0.state"
+        for _ in range(2):
+            written_ns = state.stat().st_mtime_ns if state.exists() else 0
+            wait_for(lambda: state.exists() and state.stat().st_mtime_ns > written_ns)  # noqa: B023 - called at once
+
     def _is_behind(self, message: AnyMessage, sent: dict[str, int]) -> bool:
         if not isinstance(message, PosteriorsMessage) or message.stream not in sent:
             return False

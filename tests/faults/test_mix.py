@@ -23,6 +23,7 @@ MOST_MEMORY = 64_000_000  # more than it began with
 
 def killed(house: House, rng: random.Random) -> Collection[str]:
     """kill -9; whoever starts it again may take a while."""
+    house.wait_until_kept()
     house.daemon.process.kill()
     house.daemon.process.wait()
     time.sleep(rng.choice([0.0, 0.0, 1.0, 3.0]))

@@ -25,14 +25,14 @@ STATE = f'[state]\nfolder = "state"\nperiod_s = {PERIOD_S}\n'
 @pytest.fixture
 def keeping(tmp_path: Path) -> Iterator[House]:
     with House(tmp_path, top=STATE) as house:
-        wait_for(lambda: (tmp_path / "state" / "0.state").exists())
+        house.wait_until_kept()
         yield house
 
 
 def test_killed_again_and_again_it_declares_all_that_no_run_could_tell(keeping: House, is_full: bool) -> None:
     kills, recovered_s = 50 if is_full else 2, []
     for _ in range(kills):
-        time.sleep(PERIOD_S)
+        keeping.wait_until_kept()
         keeping.daemon.process.kill()
         keeping.daemon.process.wait()
         began_s = time.monotonic()
