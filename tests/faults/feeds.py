@@ -40,6 +40,11 @@ class Feed:
     def name(self) -> str:
         return self.sent.name
 
+    @property
+    def ahead_s(self) -> float:
+        """How far its samples are ahead of real time since it started."""
+        return self.sent.total / RATE - (time.time_ns() - self.sent.began_ns) / 1e9 + BACK_S
+
     def start(self) -> None:
         if self._timed:
             self.sent.began_ns = time.time_ns() - round(BACK_S * 1e9)
