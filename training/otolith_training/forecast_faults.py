@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from otolith.inference.card import Anomaly as AnomalyPromise
 from otolith.inference.card import anomaly_faults
-from otolith_training.recipe import Forecast, Recipe
+from otolith_training.recipe import Forecast, Recipe, Rows
 
 
 def row_faults(recipe: Recipe) -> list[str]:
@@ -35,6 +35,8 @@ def forecast_faults(recipe: Recipe) -> list[str]:
     if forecast is None:
         return ["forecast: is missing; say at least its horizon"]
     faults = _number_faults(forecast)
+    if isinstance(recipe.frontend, Rows) and recipe.frontend.energy_rows:
+        faults.append("frontend.energy_rows: a forecast is of the rows alone; leave it out")
     if anomaly is not None:
         promise = AnomalyPromise(anomaly.lead, anomaly.smoothing_rows, anomaly.memory_rows, anomaly.warm_up_rows)
         faults += anomaly_faults(promise, forecast.horizon)

@@ -110,6 +110,7 @@ class Rows(Section, frozen=True, tag_field="type", tag="sensor"):
     sample_rate: float  # rows a second
     channels: list[Channel]
     scaling: Literal["z-score", "min-max"] = "z-score"  # mean 0 and deviation 1, or lowest -1 and highest 1
+    energy_rows: int = 0  # beside each channel: how much it moved in so many rows, in decibels; 0 leaves that out
 
 
 class Tokens(Section, frozen=True, tag_field="type", tag="tokens"):

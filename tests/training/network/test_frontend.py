@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import librosa
 import numpy as np
 import pytest
@@ -10,9 +12,9 @@ from numpy.typing import NDArray
 
 from otolith.inference.runtime import open_session
 from otolith_training.network.bands import spectrum_edges, spectrum_filters
-from otolith_training.network.frontend import MfccFrontend, RowsFrontend, SpectrumFrontend, fit_scaling
+from otolith_training.network.frontend import EnergyFrontend, MfccFrontend, RowsFrontend, SpectrumFrontend, fit_scaling
 from otolith_training.network.graph import features_graph
-from otolith_training.recipe import Mfcc, Rows, Spectrum
+from otolith_training.recipe import Channel, Mfcc, Rows, Spectrum
 
 Floats = NDArray[np.float32]
 SHAPES = {
@@ -160,3 +162,27 @@ def test_neutral_features_are_zero_once_scaled() -> None:
     frontend = MfccFrontend(Mfcc(16000, n_mfcc=13))
     frontend.offset.normal_()
     torch.testing.assert_close(frontend.scaled(frontend.neutral()), torch.zeros(13), atol=1e-5, rtol=0)
+
+
+def test_energies_are_the_mean_square_of_what_changed_however_rows_are_cut() -> None:
+    rng = np.random.default_rng(0)
+    rows = (rng.standard_normal((1, 60, 2)) * [1.0, 0.001] + [0.0, 9.8]).astype(np.float32)
+    frontend = EnergyFrontend(Rows(50.0, [Channel("x", "g"), Channel("y", "g")], energy_rows=5))
+    frontend.offset.copy_(torch.tensor([0.0, 9.8, 0.0, 0.0]))
+    whole, _ = frontend.raw(torch.from_numpy(rows), frontend.fresh_state(1))
+    squares = np.diff(rows[0].astype(np.float64), axis=0) ** 2
+    expected = 10 * np.log10(np.stack([squares[i - 5 : i].mean(axis=0) for i in range(5, 60)]))
+    np.testing.assert_allclose(whole[0, 5:, 2:].numpy(), expected, atol=0.02)
+    np.testing.assert_array_equal(whole[..., :2], rows)
+    state, parts = frontend.fresh_state(1), []
+    for start, end in pairwise([0, 1, 2, 9, 10, 60]):
+        part, state = frontend.raw(torch.from_numpy(rows[:, start:end]), state)
+        parts.append(part)
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole)
+
+
+def test_below_what_training_showed_no_energy_is_told_apart() -> None:
+    frontend = EnergyFrontend(Rows(50.0, [Channel("x", "g")], energy_rows=2))
+    fit_scaling(frontend, torch.tensor([[0.0, -40.0], [1.0, -20.0]]), "z-score")
+    features, _ = frontend(torch.full((1, 8, 1), 0.5), frontend.fresh_state(1))
+    torch.testing.assert_close(features[0, 3:, 1], torch.full((5,), -(0.5**0.5)))

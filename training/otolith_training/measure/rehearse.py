@@ -88,7 +88,7 @@ class RowRehearsal:
 
     def __call__(self, network: Network) -> Metrics:
         """Accuracy and macro-F1 over all rows."""
-        posteriors = posteriors_of(network, self._runs, self._lengths)
+        posteriors = posteriors_of(network, raw_features(network, self._runs), self._lengths)
         found = [rows[:length].argmax(axis=1) for rows, length in zip(posteriors, self._lengths, strict=True)]
         figures = score(self._truth, np.concatenate(found), self._labels)
         accuracy, macro_f1 = figures["accuracy"], figures["macro_f1"]

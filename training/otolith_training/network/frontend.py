@@ -3,7 +3,7 @@
 Sound: the carried hops make overlapping windows, then Hann window, power spectrum, mel bands, decibels, DCT: what
 `librosa.feature.mfcc(center=False)` gives with `power_to_db(top_db=None)` (its default floor of 80 dB below the
 loudest frame of a whole clip is nothing a stream could know). Vibration: the same without the DCT, over bands evenly or
-by ratios apart. Sensors: the rows themselves. All end in a scaling.
+by ratios apart. Sensors: the rows themselves, and how much each channel moves. All end in a scaling.
 """
 
 from __future__ import annotations
@@ -183,6 +183,36 @@ class RowsFrontend(Frontend):
         return frames, {}
 
 
+class EnergyFrontend(Frontend):
+    """A sensor's rows, and beside each channel its short-time energy: the mean square of its changes from row to row.
+
+    In decibels, so that what trembles is seen beside what strides. Before a stream's first row all channels stood at
+    their mean.
+    """
+
+    floor: Tensor  # (channels,), decibels: below it nothing is told apart
+
+    def __init__(self, settings: Rows) -> None:
+        self.channels, self.energy_rows = len(settings.channels), settings.energy_rows
+        super().__init__(2 * self.channels)
+        self.warm_up = self.energy_rows
+        self.register_buffer("floor", torch.full((self.channels,), math.log(AMIN) * DB))
+
+    def fresh_state(self, streams: int) -> State:
+        """The mean, unmoved."""
+        squares = self.floor.new_zeros(streams, self.energy_rows - 1, self.channels)
+        return {"row": self.floor.new_zeros(streams, 1, self.channels), "squares": squares}
+
+    def raw(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """Rows, and energies `(streams, frames, 2 channels)`."""
+        rows = torch.cat((state["row"], frames - self.offset[: self.channels]), dim=1)
+        squares = torch.cat((state["squares"], rows.diff(dim=1).square()), dim=1)
+        mean = nn.functional.avg_pool1d(squares.transpose(1, 2), self.energy_rows, stride=1).transpose(1, 2)
+        energies = torch.maximum(torch.log(torch.clamp(mean, min=AMIN)) * DB, self.floor)
+        carried = {"row": rows[:, -1:], "squares": squares[:, frames.shape[1] :]}
+        return torch.cat((frames, energies), dim=-1), carried
+
+
 class TokenFrontend(Frontend):
     """A token's vector: the front end that learns, and is not scaled.
 
@@ -227,7 +257,7 @@ def make_frontend(settings: FrontendSettings) -> Frontend:
         case Spectrum():
             return SpectrumFrontend(settings)
         case Rows():
-            return RowsFrontend(settings)
+            return EnergyFrontend(settings) if settings.energy_rows else RowsFrontend(settings)
         case Tokens():
             return TokenFrontend(settings)
 
@@ -239,5 +269,7 @@ def fit_scaling(frontend: Frontend, features: Tensor, scaling: str) -> None:
     else:
         low, high = features.amin(dim=0), features.amax(dim=0)
         offset, width = (low + high) / 2, (high - low) / 2
+    if isinstance(frontend, EnergyFrontend):
+        frontend.floor.copy_(features[:, frontend.channels :].amin(dim=0))
     frontend.offset.copy_(offset)
     frontend.factor.copy_(1 / width.clamp(min=1e-5))  # a channel that never moves must not become noise

@@ -11,7 +11,15 @@ import onnx
 
 from otolith_training.network.builder import LAST, NEXT, Array, Graph, to_array
 from otolith_training.network.cells import write_layer
-from otolith_training.network.frontend import AMIN, DB, Frontend, SoundFrontend, SpectrumFrontend, TokenFrontend
+from otolith_training.network.frontend import (
+    AMIN,
+    DB,
+    EnergyFrontend,
+    Frontend,
+    SoundFrontend,
+    SpectrumFrontend,
+    TokenFrontend,
+)
 from otolith_training.network.network import Network
 from otolith_training.network.spectrum import Factors, band_stage, first_stage, last_stage, power_matrices
 
@@ -43,6 +51,8 @@ def features_graph(frontend: Frontend) -> onnx.ModelProto:
     graph = Graph()
     x, _ = _frontend(graph, frontend)
     unfold = DB * to_array(frontend.mixing) if isinstance(frontend, SoundFrontend) else np.eye(frontend.features)
+    if isinstance(frontend, EnergyFrontend):
+        unfold = np.diag(np.repeat((1, DB), frontend.channels))
     x = graph.add("MatMul", x, graph.constant("unfold", unfold))
     graph.add("Add", x, graph.constant("offset", frontend.offset), output="features")
     return graph.model(_frame_shape(frontend), "features", [frontend.features])
@@ -57,6 +67,8 @@ def _frontend(graph: Graph, frontend: Frontend) -> tuple[str, Array]:
         vectors = graph.constant("embedding", frontend.embedding.weight)
         return graph.add("Gather", vectors, "frames"), np.eye(frontend.features)
     factor = to_array(frontend.factor)
+    if isinstance(frontend, EnergyFrontend):
+        return _energies(graph, frontend), np.diag(np.repeat((1, DB), frontend.channels) * factor)
     if not isinstance(frontend, SoundFrontend):
         return graph.add("Sub", "frames", graph.constant("offset", frontend.offset)), np.diag(factor)
     neutral = to_array(frontend.neutral()) / DB  # natural logarithm of power; subtracted by scaling the filters
@@ -77,6 +89,26 @@ def _averaged(graph: Graph, bands: str, average: int, count: int) -> str:
     kernel = graph.constant("average", np.full((1, 1, average, 1), 1 / average))
     x = graph.add("Conv", graph.add("Unsqueeze", past, graph.ints(1)), kernel)  # (streams, 1, frames, bands)
     return graph.add("Squeeze", x, graph.ints(1))
+
+
+def _energies(graph: Graph, frontend: EnergyFrontend) -> str:
+    """Centred rows, and centred logarithms of their energies beside them `(streams, frames, 2 channels)`."""
+    channels, carried = frontend.channels, frontend.energy_rows - 1
+    offset = to_array(frontend.offset)
+    neutral = offset[channels:] / DB  # as of sound: subtracted by scaling what the logarithm is taken of
+    rows = graph.add("Sub", "frames", graph.constant("offset", offset[:channels]))
+    past = graph.add("Concat", graph.state("row", 1, channels), rows, axis=1)
+    graph.slice(past, 1, -1, output="state.row" + NEXT)
+    moved = graph.add("Sub", rows, graph.slice(past, 1, 0, -1))
+    squares = graph.add("Concat", graph.state("squares", carried, channels), graph.add("Mul", moved, moved), axis=1)
+    count = graph.add("Shape", rows, start=1, end=2)
+    graph.add("Slice", squares, count, graph.ints(LAST), graph.ints(1), output="state.squares" + NEXT)
+    weights = np.exp(-neutral) / frontend.energy_rows
+    kernel = graph.constant("energies", np.tile(weights[:, None, None], (1, 1, frontend.energy_rows)))
+    x = graph.add("Conv", graph.add("Transpose", squares, perm=[0, 2, 1]), kernel, group=channels)
+    floor = graph.constant("floor", np.exp(to_array(frontend.floor) / DB - neutral))
+    x = graph.add("Max", graph.add("Transpose", x, perm=[0, 2, 1]), floor)
+    return graph.add("Concat", rows, graph.add("Log", x), axis=2)
 
 
 def _windows(graph: Graph, frontend: SoundFrontend) -> str:
@@ -140,4 +172,6 @@ def _convolution(graph: Graph, x: str, network: Network, fold: Array) -> str:
 def _frame_shape(frontend: Frontend) -> list[int]:
     if isinstance(frontend, TokenFrontend):
         return []
+    if isinstance(frontend, EnergyFrontend):
+        return [frontend.channels]
     return [frontend.settings.hop_length] if isinstance(frontend, SoundFrontend) else [frontend.features]

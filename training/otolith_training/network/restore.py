@@ -18,7 +18,7 @@ from torch import Tensor
 from otolith.errors import ModelError
 from otolith_training.network.builder import to_array
 from otolith_training.network.cells import read_layer
-from otolith_training.network.frontend import AMIN, DB, SoundFrontend, TokenFrontend
+from otolith_training.network.frontend import AMIN, DB, EnergyFrontend, Frontend, SoundFrontend, TokenFrontend
 from otolith_training.network.heads.head import set_parameters
 from otolith_training.network.network import Network, make_network
 from otolith_training.recipe import Recipe
@@ -50,18 +50,9 @@ def _constants(path: Path) -> dict[str, Array]:
 
 def _fill(network: Network, constants: dict[str, Array]) -> None:
     frontend = network.frontend
-    if isinstance(frontend, SoundFrontend):
-        mixing = to_array(frontend.mixing)
-        frontend.offset.copy_(torch.from_numpy(-np.log(constants["floor"] / AMIN) * DB @ mixing))
-        fold = DB * mixing * to_array(frontend.factor)  # (bands, features), as in `graph._frontend`
-    elif isinstance(frontend, TokenFrontend):
-        set_parameters(frontend.embedding, {"weight": constants["embedding"]})
-        fold = np.eye(frontend.features)
-    else:
-        frontend.offset.copy_(torch.from_numpy(constants["offset"]))
-        if network.head.sees_rows:  # its weights stand in the file as they are, so the scaling must be the file's
-            frontend.factor.copy_(torch.from_numpy(constants["factor"]))
-        fold = np.diag(to_array(frontend.factor))
+    if network.head.sees_rows:  # its weights stand in the file as they are, so the scaling must be the file's
+        frontend.factor.copy_(torch.from_numpy(constants["factor"]))
+    fold = _fill_frontend(frontend, constants)
     unfold = np.asarray(np.linalg.pinv(fold), np.float64)  # (features, bands)
     if network.convolution is not None:
         kernel = network.convolution.in_features // frontend.features
@@ -73,3 +64,22 @@ def _fill(network: Network, constants: dict[str, Array]) -> None:
         set_parameters(layer, read_layer(constants, str(index), layer, unfold))
         unfold = np.eye(layer.hidden_size)
     set_parameters(network.head, network.head.read(constants))
+
+
+def _fill_frontend(frontend: Frontend, constants: dict[str, Array]) -> Array:
+    """What `graph._frontend` wrote, read again; returns the matrix `(bands, features)` that it told."""
+    factor = to_array(frontend.factor)
+    if isinstance(frontend, SoundFrontend):
+        mixing = to_array(frontend.mixing)
+        frontend.offset.copy_(torch.from_numpy(-np.log(constants["floor"] / AMIN) * DB @ mixing))
+        return DB * mixing * factor
+    if isinstance(frontend, TokenFrontend):
+        set_parameters(frontend.embedding, {"weight": constants["embedding"]})
+        return np.eye(frontend.features)
+    if isinstance(frontend, EnergyFrontend):
+        neutral = -np.log(constants["energies"][:, 0, 0] * frontend.energy_rows)
+        frontend.offset.copy_(torch.from_numpy(np.concatenate((constants["offset"], neutral * DB))))
+        frontend.floor.copy_(torch.from_numpy((np.log(constants["floor"]) + neutral) * DB))
+        return np.diag(np.repeat((1, DB), frontend.channels) * factor)
+    frontend.offset.copy_(torch.from_numpy(constants["offset"]))
+    return np.diag(factor)
