@@ -212,7 +212,8 @@ def _frontend_faults(frontend: Frontend) -> list[str]:
         names = [channel.name for channel in f.channels]
         if not names or len(set(names)) != len(names):
             return ["frontend.channels: must be named, each once"]
-        return [] if 0 <= f.energy_rows <= 1000 else [f"frontend.energy_rows: {f.energy_rows}; between 0 and 1000"]
+        wrong = f.energy_rows != 0 and not 2 <= f.energy_rows <= 1000
+        return [f"frontend.energy_rows: {f.energy_rows}; 0, or between 2 and 1000"] if wrong else []
     if isinstance(f, Tokens):
         return _token_faults(f)
     faults = []

@@ -38,7 +38,7 @@ NETWORKS = {
     "sensor, convolution": changed(MOTION, {"hidden": "4\nconvolution = { kernel = 6, channels = 5 }"}),
     "sensor with energies": changed(MOTION, {"sample_rate": "100.0\nenergy_rows = 7"}),
     "sensor with energies, convolution": changed(
-        MOTION, {"sample_rate": "100.0\nenergy_rows = 1", "hidden": "4\nconvolution = { kernel = 6, channels = 5 }"}
+        MOTION, {"sample_rate": "100.0\nenergy_rows = 2", "hidden": "4\nconvolution = { kernel = 6, channels = 5 }"}
     ),
     "sensor, LSTM": changed(MOTION, {"hidden": '4\ncell = "lstm"'}),
     "sensor, plain RNN": changed(MOTION, {"hidden": '4\ncell = "rnn"'}),
