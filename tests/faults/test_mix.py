@@ -47,7 +47,7 @@ def test_whatever_comes_every_sample_is_told_of(tmp_path: Path, is_full: bool, r
     rng, slowest_s, kills = random.Random(seed), 0.0, 0
     with House(tmp_path, ["one", "two", "three", "four"], top=STATE) as house:
         before, memory = house.settle(), house.memory
-        for number in range(100 if is_full else 4):
+        for number in range(60 if is_full else 4):
             name = rng.choice(list(DRAWN))
             where = f"--faults-seed={seed}, number {number + 1}: {name}"
             print(where, flush=True)
