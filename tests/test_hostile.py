@@ -20,8 +20,8 @@ from otolith.errors import SettingsError
 from otolith.inference.model import Model
 from otolith.service.listener import check_rate
 from otolith.settings import IngestSettings
-from otolith.sources.network import Ingest
-from otolith.sources.roster import Received
+from otolith.sources.network.ingest import Ingest
+from otolith.sources.network.roster import Received
 from tests import hostile
 from tests.measured import Measure
 

@@ -135,7 +135,7 @@ def test_what_is_watched_for_would_be_seen(call: str, is_configured: bool) -> No
 WAYS = {
     "a program": "import otolith; otolith.Model",
     "the daemon": "import otolith.service.assemble",
-    "a worker": "import otolith.service.worker, otolith.service.assemble",
+    "a worker": "import otolith.service.workers.worker, otolith.service.assemble",
     "the trial": "from otolith.trial import Trial, _serve; import otolith.inference.model",
     "infer": "import otolith.cli.infer, otolith.service.offline",
     "the trainer": "import otolith_training.cli, otolith_training.network.export, otolith_training.measure.evaluate",

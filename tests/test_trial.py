@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from otolith.errors import ModelError, OtolithError
 from otolith.inference.card import Proof, read_card, write_card
-from otolith.inference.gate import inspect
+from otolith.inference.gate.gate import inspect
 from otolith.trial import Trial, open_model
 from tests.tiny import HOP_LENGTH, tiny_card, tiny_graph, with_card
 

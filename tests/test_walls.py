@@ -60,7 +60,7 @@ def test_no_imports_run_in_a_circle() -> None:
 
 def test_the_quiet_middle_knows_no_device_socket_thread_or_clock() -> None:
     noisy = {"zmq", "click", "sounddevice", "socket", "threading", "time", "logging", "rich", "soundfile"}
-    for path in (ROOT / "daemon" / "otolith" / "inference").glob("*.py"):
+    for path in (ROOT / "daemon" / "otolith" / "inference").rglob("*.py"):
         assert not {name.split(".")[0] for name in imported_names(path)} & noisy, path
 
 
@@ -74,7 +74,7 @@ def test_only_one_place_in_the_daemon_knows_the_trainer() -> None:
     [
         ("import otolith.cli.main as m; m.otolith.list_commands(None)", (*HEAVY, "numpy", "zmq", "onnxruntime")),
         ("import otolith.service.assemble, otolith.cli.run, otolith.cli.infer", (*HEAVY, "paho", "serial")),
-        ("import otolith.service.workers, otolith.cli.run", (*HEAVY, "onnxruntime", "soundfile", "soxr")),
+        ("import otolith.service.workers.workers, otolith.cli.run", (*HEAVY, "onnxruntime", "soundfile", "soxr")),
         ("from otolith import Producer", (*HEAVY, "onnxruntime", "soundfile", "click")),
         ("from otolith import Subscriber", (*HEAVY, "onnxruntime", "soundfile", "click")),
     ],

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from otolith.cli.forget import forget
 from otolith.errors import OtolithError, UsageError
 from otolith.service.ailments import Ailments
-from otolith.service.checkpoint import decode, spread
-from otolith.service.keeper import Keeper
+from otolith.service.keeping.checkpoint import decode, spread
+from otolith.service.keeping.keeper import Keeper
 from otolith.settings import StateSettings
 from otolith.sinks.shelves import segments
 from tests.service.test_keeper import checkpoint, kept

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from otolith.sources.network import Ingest
-from otolith.sources.roster import Ended, Opened, Received
+from otolith.sources.network.ingest import Ingest
+from otolith.sources.network.roster import Ended, Opened, Received
 from tests.conftest import ROOT
 from tests.processes import OTOLITH, run_otolith
 from tests.sources.producing import SOUND, all_ended, arrivals_of, ingest_on, lost_of, samples_of

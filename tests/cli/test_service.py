@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from otolith.errors import OtolithError, SettingsError, UsageError
-from otolith.service import installation
-from otolith.service.installation import steps_to_install, steps_to_uninstall
-from otolith.service.units import Unit, require_systemd
+from otolith.service.host import installation
+from otolith.service.host.installation import steps_to_install, steps_to_uninstall
+from otolith.service.host.units import Unit, require_systemd
 from otolith.settings import Settings, StreamSettings
 from tests.conftest import ROOT
 from tests.processes import run_otolith

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from otolith.settings import IngestSettings
-from otolith.sources.roster import Ended, Received, Roster
+from otolith.sources.network.roster import Ended, Received, Roster
 from otolith.wire.block import Header
 
 HOUR_S, RATE = 3600, 16000

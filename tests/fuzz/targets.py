@@ -19,25 +19,25 @@ import msgspec
 import numpy as np
 import soundfile
 
-from otolith.inference import gate
 from otolith.inference.card import Channel, read_card
 from otolith.inference.engine import Engine
+from otolith.inference.gate import gate
 from otolith.inference.model import Model
 from otolith.inference.stream import Stream
 from otolith.recordings import AudioFile, read_lines, read_sensor
-from otolith.service import checkpoint as checkpoints
 from otolith.service.control import Control
+from otolith.service.keeping import checkpoint as checkpoints
+from otolith.service.keeping.resumption import misfit
 from otolith.service.listener import Listener
-from otolith.service.resumption import misfit
 from otolith.settings import IngestSettings, read_settings
 from otolith.sinks.segment import HEAD, Heard, Opening, Segment, read_segment
-from otolith.sources.contents import RowContents
+from otolith.sources.network.roster import Roster
+from otolith.sources.reading.contents import RowContents
+from otolith.sources.reading.rows import RowReader, read_payload
+from otolith.sources.reading.timed import Splitter
+from otolith.sources.reading.timeline import Timeline
 from otolith.sources.recording import open_recording
-from otolith.sources.roster import Roster
-from otolith.sources.rows import RowReader, read_payload
 from otolith.sources.source import Block, Spec
-from otolith.sources.timed import Splitter
-from otolith.sources.timeline import Timeline
 from otolith.trial import Trial
 from otolith.wire.block import Answer as BlockAnswer
 from otolith.wire.block import Header, decode_answer, decode_block, encode_answer, encode_block

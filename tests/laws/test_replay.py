@@ -17,9 +17,9 @@ from otolith.inference.model import Model
 from otolith.service.company import Company
 from otolith.service.listener import Listener
 from otolith.service.loop import Loop
-from otolith.service.replay import Stretch, read_stretches, read_told, replay
-from otolith.service.taping import Taping
-from otolith.service.verify import compare
+from otolith.service.recording.replay import Stretch, read_stretches, read_told, replay
+from otolith.service.recording.taping import Taping
+from otolith.service.recording.verify import compare
 from otolith.settings import RecorderSettings
 from otolith.sinks.recorder import Disk, Recorder
 from otolith.sources.source import Block

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from otolith.inference.engine import Engine, Seat
 from otolith.inference.model import Model
 from otolith.inference.stream import Stream
-from otolith.service.checkpoint import collect, decode, encode, spread
+from otolith.service.keeping.checkpoint import collect, decode, encode, spread
+from otolith.service.keeping.resumption import STATE_KEPT, Resumption
 from otolith.service.listener import Listener
-from otolith.service.resumption import STATE_KEPT, Resumption
-from otolith.sources.roster import RESTARTED
+from otolith.sources.network.roster import RESTARTED
 from otolith.sources.source import Block
 from otolith.wire.messages import (
     AnomalyMessage,

@@ -7,7 +7,7 @@ import pytest
 from otolith.inference.model import Model
 from otolith.service.admission import admission
 from otolith.settings import IngestSettings, RouteSettings, Settings, StreamSettings
-from otolith.sources.roster import Admit, Opened
+from otolith.sources.network.roster import Admit, Opened
 
 
 @pytest.fixture

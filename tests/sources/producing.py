@@ -14,8 +14,8 @@ import zmq
 from numpy.typing import NDArray
 
 from otolith.settings import IngestSettings
-from otolith.sources.network import Ingest
-from otolith.sources.roster import Arrival, Ended, Opened, Received
+from otolith.sources.network.ingest import Ingest
+from otolith.sources.network.roster import Arrival, Ended, Opened, Received
 from otolith.wire.block import Answer, Header, decode_answer, encode_block
 
 TCP = "zmq+tcp://127.0.0.1:*"

@@ -8,12 +8,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otolith.sources.contents import RowContents
-from otolith.sources.losses import Losses
-from otolith.sources.rows import RowReader
+from otolith.sources.reading.contents import RowContents
+from otolith.sources.reading.losses import Losses
+from otolith.sources.reading.rows import RowReader
+from otolith.sources.reading.timed import Splitter
+from otolith.sources.reading.timeline import Timeline
 from otolith.sources.source import Block
-from otolith.sources.timed import Splitter
-from otolith.sources.timeline import Timeline
 
 RATE = 100.0
 CUTS = st.lists(st.integers(0, 1 << 16), max_size=20)

@@ -17,7 +17,7 @@ from otolith.errors import SettingsError, SourceError, UsageError
 from otolith.inference.model import Model
 from otolith.sources import returning
 from otolith.sources.open import open_source
-from otolith.sources.rows import NOT_A_NUMBER
+from otolith.sources.reading.rows import NOT_A_NUMBER
 from otolith.sources.source import Source, Spec
 from tests.sources.live import PROMPT_S, Reading
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from otolith.errors import SourceError
 from otolith.inference.model import Model
-from otolith.sources.contents import LINE_TOO_LONG
 from otolith.sources.pipe import open_pipe
-from otolith.sources.rows import NOT_A_NUMBER, TOO_LONG, WIDTH
+from otolith.sources.reading.contents import LINE_TOO_LONG
+from otolith.sources.reading.rows import NOT_A_NUMBER, TOO_LONG, WIDTH
 from otolith.sources.source import Block, Spec
 
 ROW = b"1,2,3,4,5,6\n"

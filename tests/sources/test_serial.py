@@ -13,9 +13,9 @@ from otolith.errors import SourceError, UsageError
 from otolith.inference.model import Model
 from otolith.sources import returning
 from otolith.sources.open import open_source
-from otolith.sources.rows import BROKEN, MISSING, NOT_A_NUMBER, TOO_LONG, WIDTH
+from otolith.sources.reading.rows import BROKEN, MISSING, NOT_A_NUMBER, TOO_LONG, WIDTH
+from otolith.sources.reading.timeline import LATE_ROWS, MISSING_ROWS
 from otolith.sources.source import Source, Spec
-from otolith.sources.timeline import LATE_ROWS, MISSING_ROWS
 from tests.sources.board import Board
 from tests.sources.live import PROMPT_S, Reading
 

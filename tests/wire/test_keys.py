@@ -12,7 +12,7 @@ from otolith import Producer, Subscriber
 from otolith.errors import SettingsError, UsageError
 from otolith.settings import IngestSettings
 from otolith.sinks.publisher import Publisher, check_publish
-from otolith.sources.network import Ingest
+from otolith.sources.network.ingest import Ingest
 from otolith.wire.guard import Guard
 from otolith.wire.keys import allow, make_keys, read_pair, read_public
 from otolith.wire.messages import GapMessage

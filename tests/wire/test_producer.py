@@ -15,8 +15,8 @@ import zmq
 
 from otolith import Producer
 from otolith.errors import WireError
-from otolith.sources.network import Ingest
-from otolith.sources.roster import Arrival, Ended, Opened
+from otolith.sources.network.ingest import Ingest
+from otolith.sources.network.roster import Arrival, Ended, Opened
 from otolith.wire import producer as producing
 from otolith.wire.block import RefusedError
 from tests.sources.producing import SOUND, ingest_on, lost_of, samples_of

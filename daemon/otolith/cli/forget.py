@@ -40,7 +40,7 @@ def forget(
     """
     if everything == bool(stream or older_than):
         raise UsageError("say what to forget: --all, or --stream S, --older-than D, or both of these")
-    from otolith.service.forgetting import Wish, find, remove
+    from otolith.service.recording.forgetting import Wish, find, remove
 
     if recordings is None and state is None:
         recordings, state = _folders(config or SETTINGS)
@@ -58,7 +58,7 @@ def forget(
 
 def _folders(config: Path) -> tuple[Path | None, Path | None]:
     """The recorder's folder and that of states, by a settings file."""
-    from otolith.service.keeper import state_folder
+    from otolith.service.keeping.keeper import state_folder
     from otolith.settings import read_settings
 
     settings = read_settings(config)

@@ -77,7 +77,7 @@ def main() -> None:
 
 def _mark() -> str:
     """Systemd's sign of an error, where a line goes to its journal."""
-    from otolith.service.logs import is_journal
+    from otolith.service.host.logs import is_journal
 
     return "<3>" if is_journal(sys.stderr.fileno()) else ""
 

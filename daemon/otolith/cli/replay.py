@@ -13,7 +13,7 @@ from otolith.wire.messages import KINDS, Kind, as_dict, kind_of
 
 if TYPE_CHECKING:
     from otolith.inference.model import Model
-    from otolith.service.replay import Stretch
+    from otolith.service.recording.replay import Stretch
 
 
 @click.command(short_help="Hear a recording again, with its model or another.")
@@ -40,7 +40,7 @@ def replay(
     The very same predictions come out again, from the state in which the recording began. Another model begins with
     nothing, as it would have.
     """
-    from otolith.service.replay import read_stretches, replay
+    from otolith.service.recording.replay import read_stretches, replay
     from otolith.trial import open_model
 
     if verify and other:
@@ -68,7 +68,7 @@ def replay(
 
 def _own(stretch: Stretch, known: dict[str, Model]) -> Model:
     """The model that heard it, opened once."""
-    from otolith.service.taping import find_model
+    from otolith.service.recording.taping import find_model
 
     digest = stretch.first.opening.digest
     if digest not in known:
@@ -77,8 +77,8 @@ def _own(stretch: Stretch, known: dict[str, Model]) -> Model:
 
 
 def _verify(stretch: Stretch, model: Model) -> bool:
-    from otolith.service.replay import read_told, replay
-    from otolith.service.verify import compare
+    from otolith.service.recording.replay import read_told, replay
+    from otolith.service.recording.verify import compare
 
     opening = stretch.first.opening
     verdict = compare(read_told(stretch), replay(stretch, None, model), is_whole=stretch.how in ("ended", "suspended"))

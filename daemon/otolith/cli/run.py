@@ -19,7 +19,7 @@ from otolith.settings import DEFAULT_ENDPOINT, Settings
 
 if TYPE_CHECKING:
     from otolith.service.daemon import Daemon
-    from otolith.service.workers import Workers
+    from otolith.service.workers.workers import Workers
 
 
 @click.command(short_help="The daemon: listen and publish.")
@@ -47,8 +47,8 @@ def run(config: Path | None, model: str | None, source: str | None, publish: str
     if (config is None) != bool(model and source) or (config and (model or source or name)):
         raise click.UsageError("give either CONFIG, or both --model and --source")
 
-    from otolith.service.logs import start_logging
-    from otolith.service.systemd import last_words
+    from otolith.service.host.logs import start_logging
+    from otolith.service.host.systemd import last_words
     from otolith.settings import read_settings, settings_for
 
     start_logging()
@@ -61,7 +61,7 @@ def run(config: Path | None, model: str | None, source: str | None, publish: str
 
 
 def _listen(settings: Settings, where: str, read_again: Callable[[], Settings] | None) -> None:
-    from otolith.service.descriptors import allow_many
+    from otolith.service.host.descriptors import allow_many
 
     allow_many()
     daemon = _open(settings, where)
@@ -104,6 +104,6 @@ def _open(settings: Settings, where: str) -> Daemon | Workers:
             from otolith.service.assemble import assemble
 
             return assemble(settings, where, trial=trial)
-    from otolith.service.workers import Workers
+    from otolith.service.workers.workers import Workers
 
     return Workers(settings, where)

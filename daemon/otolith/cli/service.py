@@ -12,8 +12,8 @@ import click
 from otolith.errors import OtolithError, UsageError
 
 if TYPE_CHECKING:
-    from otolith.service.installation import Step
-    from otolith.service.units import Unit
+    from otolith.service.host.installation import Step
+    from otolith.service.host.units import Unit
 
 F = TypeVar("F", bound=Callable[..., Any])
 FACTS = ("ActiveState", "SubState", "UnitFileState", "MainPID", "NRestarts", "StatusText", "Result")
@@ -47,7 +47,7 @@ def service() -> None:
 def install(is_user: bool, name: str, config: Path | None, dry_run: bool) -> None:
     """Check the settings, write the unit, and start it now and with the machine; again after an update."""
     from otolith.service.check import check_daemon
-    from otolith.service.installation import steps_to_install
+    from otolith.service.host.installation import steps_to_install
     from otolith.settings import read_settings
 
     unit = _unit(is_user, name, dry_run)
@@ -68,7 +68,7 @@ def install(is_user: bool, name: str, config: Path | None, dry_run: bool) -> Non
 @dry_run
 def uninstall(is_user: bool, name: str, purge: bool, dry_run: bool) -> None:
     """Stop it and remove the unit. Settings, models and keys stay; what it has kept too, without --purge."""
-    from otolith.service.installation import steps_to_uninstall
+    from otolith.service.host.installation import steps_to_uninstall
 
     unit = _unit(is_user, name, dry_run)
     _take(steps_to_uninstall(unit, purge=purge), dry_run)
@@ -80,7 +80,7 @@ def status(is_user: bool, name: str) -> None:
     """What systemd knows of the service, and how its streams are. Exits with 1 where it does not run."""
     import subprocess
 
-    from otolith.service.units import Unit, require_systemd
+    from otolith.service.host.units import Unit, require_systemd
 
     require_systemd()
     unit = Unit(is_user, name)
@@ -112,7 +112,7 @@ def _show_streams(pid: int) -> None:
 
 def _unit(is_user: bool, name: str, dry_run: bool) -> Unit:
     """Which unit it is, and whether we may. Raises `OtolithError`."""
-    from otolith.service.units import Unit, require_systemd
+    from otolith.service.host.units import Unit, require_systemd
 
     unit = Unit(is_user, name)
     if dry_run:

@@ -8,7 +8,7 @@ from otolith.errors import SettingsError
 from otolith.inference.card import Card
 from otolith.service.listener import check_rate
 from otolith.settings import Settings, route_for
-from otolith.sources.roster import Admit, Opened
+from otolith.sources.network.roster import Admit, Opened
 
 
 def admission(now: Callable[[], tuple[Settings, Mapping[str, Card]]]) -> Admit:

@@ -12,8 +12,8 @@ from threading import Event
 from otolith.service.inbox import Shelf
 from otolith.service.listener import Listener
 from otolith.service.loop import Loop
-from otolith.sources.network import Ingest
-from otolith.sources.roster import Arrival, Ended, Opened, Received
+from otolith.sources.network.ingest import Ingest
+from otolith.sources.network.roster import Arrival, Ended, Opened, Received
 from otolith.sources.source import Block
 
 WAIT_S = 0.2

@@ -10,12 +10,12 @@ import msgspec
 
 from otolith.service.ailments import Ailments
 from otolith.service.daemon import Daemon
-from otolith.service.keeper import open_keeper
+from otolith.service.host.warden import Warden
+from otolith.service.keeping.keeper import open_keeper
 from otolith.service.loop import Loop
 from otolith.service.opening import open_models
 from otolith.service.reception import Reception
 from otolith.service.report import Report
-from otolith.service.warden import Warden
 from otolith.settings import RecorderSettings, Settings
 from otolith.sinks.publisher import Publisher, check_publish
 from otolith.sinks.relay import Relay
@@ -28,7 +28,7 @@ from otolith.wire.line import Ledger, Line, worker_of
 
 def record(loop: Loop, reception: Reception, settings: RecorderSettings, boot: str, line: Line | None) -> None:
     """Have what `loop` hears and tells recorded; each worker sees to its own streams' folders, and has its share."""
-    from otolith.service.taping import Taping  # here: most record nothing
+    from otolith.service.recording.taping import Taping  # here: most record nothing
     from otolith.sinks.recorder import Disk, Recorder
 
     ailments, number, of = loop.ailments, 0 if line is None else line.worker, 1 if line is None else line.of
@@ -85,8 +85,8 @@ def _assemble(
         return Daemon(loop, publisher, reception, tally=tally)
     from otolith.service.admission import admission  # here: whom nobody sends to need not wait for it
     from otolith.service.arrivals import Arrivals
-    from otolith.sources.network import Ingest
-    from otolith.sources.roster import nothing_kept
+    from otolith.sources.network.ingest import Ingest
+    from otolith.sources.network.roster import nothing_kept
 
     kept = nothing_kept if keeper is None else keeper.standing
     ingest = Ingest(settings.ingest, admission(reception.terms), line, guard, kept)

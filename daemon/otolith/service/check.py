@@ -27,7 +27,7 @@ def check_daemon(settings: Settings, where: str) -> list[str]:
             check_rate(model.card, open_stream(stream, model, at).rate, stream.resample, at)
         lines.append(f'stream "{stream.name}": {stream.source} -> {model.identity}')
     if settings.ingest is not None:
-        from otolith.sources.doors import check_door
+        from otolith.sources.network.doors import check_door
 
         for endpoint in settings.ingest.bind:
             check_door(endpoint, settings.ingest.allow, is_guarded=is_guarded)

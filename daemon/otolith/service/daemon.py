@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 
 from otolith.errors import UsageError
 from otolith.service.control import Control, open_control
+from otolith.service.host.memory import resident_bytes
+from otolith.service.host.metering import metered
+from otolith.service.host.systemd import while_reloading
 from otolith.service.loop import Loop
-from otolith.service.memory import resident_bytes
-from otolith.service.metering import metered
 from otolith.service.reception import Plan, Reception
 from otolith.service.renewal import ReadSettings, read_again
-from otolith.service.systemd import while_reloading
 from otolith.sinks.publisher import Publisher
 from otolith.sinks.relay import Relay
 from otolith.sinks.tally import Tally
 from otolith.wire.control import Answer, DaemonStatus, Request
 
 if TYPE_CHECKING:
-    from otolith.sources.network import Ingest
+    from otolith.sources.network.ingest import Ingest
 
 GARBAGE = 50_000  # objects more than were freed, before the collector looks
 

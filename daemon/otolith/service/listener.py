@@ -23,9 +23,9 @@ from otolith.inference.framing import Samples
 from otolith.inference.stream import Stream
 from otolith.inference.utterance import ENDED, make_endpointer
 from otolith.recordings import MAX_UPSAMPLING
+from otolith.service.keeping.resumption import Ear, Kept, Resampled, Resumption
 from otolith.service.relief import CHANGED, Relief
-from otolith.service.resumption import Ear, Kept, Resampled, Resumption
-from otolith.sources.pace import TOLERANCE
+from otolith.sources.reading.pace import TOLERANCE
 from otolith.sources.source import Block
 from otolith.wire.line import Standing
 from otolith.wire.messages import FRESH, LISTENING, Message, StatusMessage

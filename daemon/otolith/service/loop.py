@@ -21,23 +21,23 @@ from otolith.inference.engine import Seat
 from otolith.inference.stream import Stream
 from otolith.service.accounts import Accounts
 from otolith.service.ailments import Ailments
-from otolith.service.checkpoint import Checkpoint, collect
 from otolith.service.company import Company
 from otolith.service.heartbeats import Heartbeats
+from otolith.service.host.systemd import notify
+from otolith.service.host.warden import Warden
 from otolith.service.inbox import Inbox, Shelf, Taken
-from otolith.service.keeper import Keeper
+from otolith.service.keeping.checkpoint import Checkpoint, collect
+from otolith.service.keeping.keeper import Keeper
 from otolith.service.listener import Listener
 from otolith.service.relief import Relief, Silent
 from otolith.service.report import Report
-from otolith.service.systemd import notify
 from otolith.service.threads import Threads, Work
-from otolith.service.warden import Warden
 from otolith.sinks.sink import Sink
 from otolith.sources.source import Block, Source
 from otolith.wire.messages import Message, StatusMessage
 
 if TYPE_CHECKING:
-    from otolith.service.taping import Taping
+    from otolith.service.recording.taping import Taping
 
 HELD_S = 2.0
 MANY = 20  # streams: the statuses of more at once would make frames late

@@ -17,21 +17,21 @@ from otolith.inference.card import Card, Trigger
 from otolith.inference.model import Model
 from otolith.service.company import Company
 from otolith.service.inbox import Shelf
-from otolith.service.keeper import Keeper
+from otolith.service.keeping.keeper import Keeper
+from otolith.service.keeping.resumption import Kept, Resumption, misfit
 from otolith.service.listener import FROM_ITS_START, Listener, check_rate
 from otolith.service.loop import Loop
 from otolith.service.opening import at_route, at_stream, open_models, open_stream
 from otolith.service.relief import Relief
-from otolith.service.resumption import Kept, Resumption, misfit
 from otolith.settings import Listening, Settings, StreamSettings, route_for, triggers_for
+from otolith.sources.network.roster import DIED, RESTARTED
 from otolith.sources.resumed import resumed
-from otolith.sources.roster import DIED, RESTARTED
 from otolith.sources.source import Source
 from otolith.wire.line import Ledger, Line, Standing
 from otolith.wire.scribe import Scribe
 
 if TYPE_CHECKING:
-    from otolith.sources.roster import Opened
+    from otolith.sources.network.roster import Opened
 
 ABSENCE_TOLD_S = 60.0  # a daemon that was away for longer was not running, and what passed is no loss of its
 NAMES_KEPT = 10_000  # of streams from the network that went: one that comes back goes on with its numbers

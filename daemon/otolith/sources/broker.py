@@ -18,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from otolith.errors import SourceError
 from otolith.sources.login import Login
-from otolith.sources.reads import STOP_CHECK_S
+from otolith.sources.reading.reads import STOP_CHECK_S
 
 MAX_MESSAGE_BYTES = 1 << 20
 READ_BYTES = 1 << 16

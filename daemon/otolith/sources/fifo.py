@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Event
 
 from otolith.errors import SourceError
-from otolith.sources.reads import READ_BYTES, STOP_CHECK_S, Patience, Read, Silence
+from otolith.sources.reading.reads import READ_BYTES, STOP_CHECK_S, Patience, Read, Silence
 
 
 class Fifo:

@@ -19,14 +19,14 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from otolith.errors import UsageError
-from otolith.sources.contents import RowContents, row_reader
 from otolith.sources.login import read_login
-from otolith.sources.reads import Patience
+from otolith.sources.reading.contents import RowContents, row_reader
+from otolith.sources.reading.reads import Patience
+from otolith.sources.reading.rows import RowReader, read_payload
+from otolith.sources.reading.timed import Timed
+from otolith.sources.reading.timeline import Timeline
 from otolith.sources.returning import Returning
-from otolith.sources.rows import RowReader, read_payload
 from otolith.sources.source import Block, Source, Spec, Wanted
-from otolith.sources.timed import Timed
-from otolith.sources.timeline import Timeline
 
 if TYPE_CHECKING:
     from otolith.sources.broker import Address, Subscription

@@ -11,13 +11,13 @@ from functools import partial
 from threading import Event
 
 from otolith.inference.card import Tokens
-from otolith.sources.contents import Contents, RowContents, SampleContents, TextContents, row_reader
 from otolith.sources.fifo import Fifo
-from otolith.sources.reads import Endless, Patience, read_until_closed
+from otolith.sources.reading.contents import Contents, RowContents, SampleContents, TextContents, row_reader
+from otolith.sources.reading.reads import Endless, Patience, read_until_closed
+from otolith.sources.reading.timed import Timed
+from otolith.sources.reading.timeline import Timeline
 from otolith.sources.returning import Returning
 from otolith.sources.source import Block, Source, Spec, Wanted
-from otolith.sources.timed import Timed
-from otolith.sources.timeline import Timeline
 
 STDIN = 0
 
