@@ -16,7 +16,7 @@ from otolith.service.keeping.checkpoint import decode, spread
 from otolith.service.keeping.keeper import Keeper
 from otolith.settings import StateSettings
 from otolith.sinks.shelves import segments
-from tests.service.test_keeper import checkpoint, kept
+from tests.service.keeping.test_keeper import checkpoint, kept
 from tests.sinks.test_segment import INT16, write
 
 

@@ -156,7 +156,7 @@ import itertools, os, sys
 from pathlib import Path
 from otolith.service.keeping.checkpoint import encode
 from otolith.service.keeping.keeper import replace_file
-from tests.service.test_keeper import checkpoint, kept
+from tests.service.keeping.test_keeper import checkpoint, kept
 for line in sys.stdin:
     contents = [encode(checkpoint(kitchen=kept(int(line) + number, 300_000))) for number in range(4)]
     writer = os.fork()
@@ -174,7 +174,7 @@ def test_killed_within_a_write_the_state_before_it_loads(tmp_path: Path) -> None
     replace_file(path, encode(checkpoint(kitchen=kept(0))))
     written = within = 0
     command = [sys.executable, "-c", WRITERS, str(path)]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as writers:
         assert writers.stdin is not None
         assert writers.stdout is not None
