@@ -66,6 +66,21 @@ def test_a_secret_is_for_its_owner_alone_and_never_overwritten(tmp_path: Path) -
         read_pair(secret)
 
 
+def test_a_credential_may_have_an_access_list_but_not_be_everybodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_keys(tmp_path, "daemon")
+    secret = tmp_path / "daemon.key_secret"
+    secret.chmod(0o440)
+    with pytest.raises(SettingsError, match="others may read"):
+        read_pair(secret)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_pair(secret).secret
+    secret.chmod(0o444)
+    with pytest.raises(SettingsError, match="others may read"):
+        read_pair(secret)
+
+
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "a\0b", "x" * 65])
 def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="no name for keys"):

@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from otolith.errors import SettingsError
+from otolith.wire.secrecy import find_credential, others_may_read
 
 MAX_BYTES = 4096
 
@@ -27,10 +26,8 @@ class Login:
 def read_login(name: str) -> Login:
     """The first two lines of a file: user and password. Raises `SettingsError`, which does not repeat them."""
     path = find_login(name)
-    # of a credential the group's bits are those of systemd's access list, which names the service alone
-    strangers = 0o007 if path.parent == credentials() else 0o077
     try:
-        if stat.S_IMODE(path.stat().st_mode) & strangers:
+        if others_may_read(path):
             raise SettingsError(f"{path}: others may read this login; chmod 600 it")
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1).decode("utf-8")
@@ -49,13 +46,4 @@ def read_login(name: str) -> Login:
 
 def find_login(name: str) -> Path:
     """Where a login is."""
-    folder = credentials()
-    if folder is not None and "/" not in name and (folder / name).exists():
-        return folder / name
-    return Path(name)
-
-
-def credentials() -> Path | None:
-    """The folder of what systemd hands to its unit, if it does."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    return Path(folder) if folder else None
+    return find_credential(name) or Path(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import zmq
 
 from otolith.errors import SettingsError
 from otolith.wire.keys import ALLOWED, DAEMON, PUBLIC, SECRET, Pair, read_pair, read_public
+from otolith.wire.secrecy import find_credential
 
 if TYPE_CHECKING:
     from zmq.auth.thread import ThreadAuthenticator
@@ -68,8 +68,4 @@ def open_guard(folder: str) -> Guard | None:
 
 def _daemon_pair(folder: Path) -> Pair:
     name = f"{DAEMON}{SECRET}"
-    if credentials := os.environ.get("CREDENTIALS_DIRECTORY"):
-        credential = Path(credentials) / name
-        if credential.exists():
-            return read_pair(credential)
-    return read_pair(folder / name)
+    return read_pair(find_credential(name) or folder / name)

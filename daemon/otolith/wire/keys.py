@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 import zmq
 
 from otolith.errors import SettingsError, UsageError
+from otolith.wire.secrecy import others_may_read
 
 DAEMON = "daemon"
 ALLOWED = "allowed"
@@ -73,7 +73,7 @@ def read_public(path: Path) -> bytes:
 
 def read_pair(path: Path) -> Pair:
     """The pair in a secret file. Raises `SettingsError`, also where others than its owner may read it."""
-    if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+    if path.exists() and others_may_read(path):
         raise SettingsError(f"{path}: others may read this secret; chmod 600 it, or better: make a new one")
     public, secret = _read(path)
     if secret is None:
