@@ -90,8 +90,8 @@ def test_a_source_that_comes_back_at_another_rate_is_resampled_from_there_on(tin
     listener.take(Block(np.zeros(3200, np.int16), 0))
     listener.take(Block(np.zeros(48000, np.int16), 1, 4800, "unplugged", 48000))
     listener.close()
-    assert listener.lost == pytest.approx(1600, abs=320)
-    assert listener.frames == pytest.approx(10 + 50, abs=1)
+    assert listener.vitals.lost == pytest.approx(1600, abs=320)
+    assert listener.vitals.frames == pytest.approx(10 + 50, abs=1)
 
 
 def test_a_second_of_clipping_and_seconds_of_one_value_are_counted(tiny_audio: Model) -> None:

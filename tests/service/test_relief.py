@@ -94,7 +94,7 @@ def test_a_gap_ends_the_warming_up_since_nothing_is_left_to_be_warmed_by(
     assert relief.is_ready
     listener.give_way()
     assert listener.stream.model is other
-    assert (listener.gaps, listener.stream.position) == (1, 0)
+    assert (listener.vitals.gaps, listener.stream.position) == (1, 0)
 
 
 def test_a_model_with_other_frames_begins_afresh_behind_a_gap_of_nothing(

@@ -23,8 +23,11 @@ DEFAULT_CLIP_NORM = 1.0
 MONO = Channel("mono", FULL_SCALE)
 
 
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of a recipe; a key it does not know is an error, since it was meant for something."""
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A part of a recipe; a key it does not know is an error, since it was meant for something.
+
+    Written without its defaults, so that a setting of a later version leaves a recipe what it was.
+    """
 
 
 class Backgrounds(Section, frozen=True):

@@ -21,9 +21,9 @@ class Sums:
     heard_s: float = 0.0
 
     def add(self, shelf: Shelf, listener: Listener) -> None:
-        self.frames += listener.frames
-        self.gaps += listener.gaps
-        self.lost += listener.lost
+        self.frames += listener.vitals.frames
+        self.gaps += listener.vitals.gaps
+        self.lost += listener.vitals.lost
         self.drops += shelf.drops
         self.heard_s += listener.heard_s
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
-from collections.abc import Iterable
 from dataclasses import replace
 
 import msgspec
@@ -18,13 +16,14 @@ import numpy as np
 from otolith.errors import SettingsError
 from otolith.inference.card import Card
 from otolith.inference.engine import Seat
-from otolith.inference.events import Event, Forecasts, Gap, Posteriors
+from otolith.inference.events import Event, Forecasts, Posteriors
 from otolith.inference.framing import Samples
 from otolith.inference.stream import Stream
-from otolith.inference.utterance import ENDED, make_endpointer
+from otolith.inference.utterance import make_endpointer
 from otolith.recordings import MAX_UPSAMPLING
 from otolith.service.keeping.resumption import Ear, Kept, Resampled, Resumption
 from otolith.service.relief import CHANGED, Relief
+from otolith.service.vitals import Vitals
 from otolith.sources.reading.pace import TOLERANCE
 from otolith.sources.source import Block
 from otolith.wire.line import Standing
@@ -32,7 +31,6 @@ from otolith.wire.messages import FRESH, LISTENING, Message, StatusMessage
 from otolith.wire.scribe import Scribe
 
 FROM_ITS_START = Standing("", 0)  # of a source that counts nothing
-RATE_HEARTBEATS = 11  # the rate is measured over so many: ten seconds
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +42,7 @@ class Listener:
         self, stream: Stream | Seat, source_rate: float, scribe: Scribe, origin: Standing = FROM_ITS_START
     ) -> None:
         self.stream, self.source_rate, self._scribe = stream, source_rate, scribe
-        self._boot, self._taken = (
-            origin.boot,
-            origin.seq,
-        )  # of the source's samples; a producer's own count where there is
+        self._boot, self._taken = origin.boot, origin.seq  # of the source's samples; a producer's own, where it counts
         self.resumption: Resumption | None = None  # until the first block, where something is known of before
         self.began = FRESH
         self._kept = 0  # samples that the next run has to account for
@@ -57,14 +52,9 @@ class Listener:
         self._resamples = self._card.kind == "audio" and source_rate != self._card.sample_rate
         self._ready()
 
-        self.frames = 0
-        self.gaps = 0
-        self.lost = 0
+        self.vitals = Vitals()
         self._time_ns = 0  # capture time of the last sample taken, behind the resampler
         self._captured_ns = 0  # and before it, where there is one
-        self._told_frames = 0  # at the last heartbeat
-        self._counts: deque[tuple[float, int]] = deque(maxlen=RATE_HEARTBEATS)  # when, and how many frames by then
-        self._clipped_s = self._flat_s = 0
         self._is_away, self._state = False, LISTENING
 
     def take(self, block: Block) -> list[Message]:
@@ -101,7 +91,7 @@ class Listener:
     def hear(self, events: list[Event]) -> list[Message]:
         """Messages of what an engine has told of this listener's seat."""
         if len(events) == 1 and self._scribe.is_quiet and isinstance(told := events[0], Posteriors | Forecasts):
-            self.frames += len(told.values)  # nearly all steps of streams that tell no posteriors
+            self.vitals.frames += len(told.values)  # nearly all steps of streams that tell no posteriors
             return []
         return self._write(events, self.stream.received)
 
@@ -197,7 +187,7 @@ class Listener:
     @property
     def heard_s(self) -> float:
         """How much was stepped, in seconds of its own time."""
-        return self.frames / self._card.frame_rate
+        return self.vitals.frames / self._card.frame_rate
 
     @property
     def frame_period_s(self) -> float:
@@ -206,28 +196,27 @@ class Listener:
 
     def status(self, uptime_s: float, real_time_factor: float, drops: int = 0, degraded: str = "") -> StatusMessage:
         """A heartbeat; levels are those of the time since the last one, `degraded` is what ails the daemon."""
-        level, is_heard = self.stream.take_level(), self.frames > self._told_frames and self._card.kind == "audio"
-        self._told_frames = self.frames
-        self._clipped_s += is_heard and level.is_clipped
-        self._flat_s = self._flat_s + 1 if is_heard and level.is_flat else 0
+        vitals, frames_per_s = self.vitals, self.vitals.frames_per_s(uptime_s)
+        signal = vitals.listen(self.stream.take_level(), is_sound=self._card.kind == "audio")
+        per_frame = self._card.hop_length / self._per_source_sample
         return self._scribe.status(
             self.stream.position,
             self._time_ns,
-            frames=self.frames,
-            gaps=self.gaps,
-            lost=self.lost,
+            frames=vitals.frames,
+            gaps=vitals.gaps,
+            lost=vitals.lost,
             drops=drops,
             real_time_factor=round(real_time_factor, 6),
             uptime_s=round(uptime_s, 3),
-            level_dbfs=round(20 * math.log10(max(level.peak, 1e-5)), 1) if is_heard else None,
+            level_dbfs=signal.level_dbfs,
             state=self._state,
-            offset=round(level.offset, 5) if is_heard else None,
-            clipped_s=self._clipped_s,
-            flat_s=self._flat_s,
+            offset=signal.offset,
+            clipped_s=signal.clipped_s,
+            flat_s=signal.flat_s,
             began=self.began,
             kept=self._kept,
             degraded=degraded,
-            rate=self._measure(uptime_s),
+            rate=None if frames_per_s is None else round(frames_per_s * per_frame, 2),
         )
 
     def _begin(self, resumption: Resumption, block: Block) -> tuple[list[Message], Block]:
@@ -241,16 +230,6 @@ class Listener:
         else:
             messages = self._skip(lost, reason) if reason else []
         return messages, msgspec.structs.replace(block, lost=0, reason=block.reason if self._is_away else "")
-
-    def _measure(self, uptime_s: float) -> float | None:
-        """Samples (or rows) of the source a second, over the last heartbeats; None before there are two."""
-        self._counts.append((uptime_s, self.frames))
-        since_s, before = self._counts[0]
-        passed_s = uptime_s - since_s
-        if passed_s <= 0:
-            return None
-        samples = (self.frames - before) * self._card.hop_length / self._per_source_sample
-        return round(samples / passed_s, 2)
 
     def _turn_to(self, rate: float) -> None:
         """The source has another rate from here on: it is another device, or the same one set otherwise."""
@@ -331,16 +310,8 @@ class Listener:
         return self._push(rest, self._time_ns + round(delay_s * 1e9))
 
     def _write(self, events: list[Event], received: int) -> list[Message]:
-        self._count(events)
+        self.vitals.count(events)
         return list(self._scribe.write(events, received, self._time_ns))
-
-    def _count(self, events: Iterable[Event]) -> None:
-        for event in events:
-            if isinstance(event, Posteriors | Forecasts):
-                self.frames += len(event.values)
-            elif isinstance(event, Gap) and event.reason != ENDED:
-                self.gaps += 1
-                self.lost += event.lost
 
 
 def check_rate(card: Card, rate: float, resample: bool, where: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 import zmq
 
 from otolith.service.host.warden import Warden
+from otolith.service.vitals import Vitals
 from otolith.sinks.echo import Echo
 from otolith.sinks.publisher import Publisher
 from tests.conftest import SOUND, UNAVOIDABLE
@@ -28,7 +29,8 @@ class Awaited:
     """As much of a listener as a warden looks at."""
 
     def __init__(self, frame_period_s: float, frames: int = 0) -> None:
-        self.frame_period_s, self.frames = frame_period_s, frames
+        self.frame_period_s, self.vitals = frame_period_s, Vitals()
+        self.vitals.frames = frames
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_it_is_ready_with_the_first_frame_of_those_that_are_awaited(systemd: soc
     warden = Warden()
     warden.greet([sound, text], 2)
     assert not warden.is_ready
-    sound.frames = 1
+    sound.vitals.frames = 1
     warden.greet([sound, text], 2)
     assert told(systemd) == ["READY=1\nSTATUS=listening on 2 stream(s), 0 frames"]
 

@@ -28,7 +28,7 @@ class Warden:
 
     def greet(self, awaited: Collection[Listener], streams: int) -> None:
         """Tell that the daemon is ready, where it is: a frame was stepped, or none is awaited."""
-        if any(listener.frames for listener in awaited) or not any(map(_is_awaited, awaited)):
+        if any(listener.vitals.frames for listener in awaited) or not any(map(_is_awaited, awaited)):
             self.is_ready = True
             notify("READY=1", f"STATUS={_heard_of(streams, 0)}")
 
