@@ -105,7 +105,8 @@ def test_the_quota_is_held_and_the_oldest_goes_first(tmp_path: Path) -> None:
         largest = max(largest, sum(each.bytes for each in segments(recorder.root)))
     left = [each.opening.stream for each in written(recorder)]
     assert 3 <= len(left) <= 5
-    assert largest <= most + 3 * NOISE.nbytes  # of what is written before the oldest goes
+    # two segments may be written before the oldest goes, and one stands beside its final form for a moment
+    assert largest <= most + 6 * NOISE.nbytes
     assert sum(each.bytes for each in segments(recorder.root)) <= most
 
 

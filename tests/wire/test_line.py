@@ -75,7 +75,7 @@ def test_a_stream_stands_as_well_behind_a_change_of_its_model(
     coarse = replace(tiny_audio.card, sample_rate=8000, hop_length=640)  # each of its frames is 1280 of the producer's
     ledger.turn("kitchen", coarse, 16000, is_quiet=after == 0)
     second = listener_on(tiny_audio, 16000, after)
-    second.frames = first.frames
+    second.vitals.frames = first.vitals.frames
     told = [*second.take(Block(sound[:960], 0)), second.status(2.0, 0.0)]
     assert standing_after(ledger, told) == Standing("b", 1000 + 6400 + 3 * 1280)
 
