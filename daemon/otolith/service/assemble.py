@@ -51,7 +51,7 @@ def assemble(settings: Settings, where: str, line: Line | None = None, trial: Tr
     guard = open_guard(settings.keys) if line is None else None
     check_publish(settings.publish, is_guarded=guard is not None or line is not None)
     ledger = None if line is None else Ledger()
-    # first of all: subscribers come back while models are opened, and hear what was lost meanwhile
+    # first of all: subscribers come back meanwhile, and hear what was lost
     publisher = Publisher(settings.publish, guard) if line is None or ledger is None else Relay(line, ledger)
     with ExitStack() as stack:
         stack.callback(publisher.close)
@@ -73,6 +73,8 @@ def _assemble(
     ailments = Ailments()
     keeper = open_keeper(settings.state, 0 if line is None else line.worker, ailments)
     models = open_models(settings, trial)
+    if keeper is not None and keeper.has_kept and isinstance(publisher, Publisher):
+        publisher.await_return()
     reception = Reception(settings, where, boot, line, ledger, models, keeper)
     tally = None if settings.metrics is None else Tally()
     sinks: list[Sink] = [publisher] if tally is None else [publisher, tally]

@@ -7,6 +7,7 @@ subscribed to is numbered like the rest, and neither encoded nor sent.
 from __future__ import annotations
 
 import os
+import time
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +21,7 @@ from otolith.wire.messages import Message, encode, topic_of
 
 HELD_MESSAGES = 10_000
 LINGER_MS = 500
+RETURN_S = 0.25  # two tries at ZeroMQ's own pace
 SUBSCRIBE, UNSUBSCRIBE = b"\1", b"\0"  # how the words of subscribers begin on an XPUB socket
 NEWS_BYTES = 1024  # of one subscription: a topic is shorter, and ZeroMQ hangs up on who sends more
 MOST_PREFIXES = 256  # asked about for each message; whoever wants more is given all, and ZeroMQ sorts it
@@ -50,6 +52,12 @@ class Publisher:
                 f"publish {endpoint}: cannot be bound ({error.strerror.lower()}); "
                 "is another daemon running? choose another endpoint with --publish"
             ) from None
+
+        self._bound_s = time.monotonic()
+
+    def await_return(self) -> None:
+        """Until whoever listened to the run before this one has had time to come back."""
+        time.sleep(max(0.0, self._bound_s + RETURN_S - time.monotonic()))
 
     def take(self, message: Message) -> None:
         """Send `[topic, payload]` if anyone wants it; never waits (XPUB drops for a subscriber that is full)."""

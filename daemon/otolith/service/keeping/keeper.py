@@ -54,6 +54,11 @@ class Keeper:
         self._thread = Thread(target=self._run, name=PART, daemon=True)
         self._thread.start()
 
+    @property
+    def has_kept(self) -> bool:
+        """Is anything known of a run before this one?"""
+        return bool(self._kept)
+
     def ask(self, stream: str) -> Kept | None:
         """What the run before knew of a stream; it is told once."""
         return self._kept.pop(stream, None)
