@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from onnx import helper, numpy_helper
 
 from otolith.errors import ModelError, OtolithError
-from otolith.inference.card import Proof, read_card, write_card
+from otolith.inference.card import Proof
+from otolith.inference.card_text import read_card, write_card
 from otolith.inference.gate.gate import inspect
 from otolith.trial import Trial, open_model
 from tests.tiny import HOP_LENGTH, tiny_card, tiny_graph, with_card

@@ -11,18 +11,8 @@ from msgspec import UNSET
 from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
-from otolith.inference.card import (
-    METADATA_KEY,
-    Card,
-    Channel,
-    Kind,
-    Made,
-    Proof,
-    Tokens,
-    Trigger,
-    Utterance,
-    write_card,
-)
+from otolith.inference.card import METADATA_KEY, Card, Channel, Kind, Made, Proof, Tokens, Trigger, Utterance
+from otolith.inference.card_text import write_card
 from otolith.inference.proof import proof_frames
 
 HIDDEN = 4

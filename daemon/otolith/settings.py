@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Meta
 
 from otolith.errors import SettingsError
-from otolith.inference.card import Card, Trigger, trigger_faults
+from otolith.inference.card import Card, Trigger
+from otolith.inference.card_text import trigger_faults
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:7311"
 DEFAULT_METRICS = "127.0.0.1:9753"

@@ -69,7 +69,7 @@ class Trial:
 
     def open(self, path: str | Path) -> Model:
         """The model at `path`, once it passed. Raises `ModelError`, `OtolithError` where nothing can be tried."""
-        from otolith.inference.card import read_card
+        from otolith.inference.card_text import read_card
         from otolith.inference.gate import gate  # here: to begin, there is nothing to wait for
 
         where = str(path)

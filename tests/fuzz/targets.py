@@ -19,7 +19,8 @@ import msgspec
 import numpy as np
 import soundfile
 
-from otolith.inference.card import Channel, read_card
+from otolith.inference.card import Channel
+from otolith.inference.card_text import read_card
 from otolith.inference.engine import Engine
 from otolith.inference.gate import gate
 from otolith.inference.model import Model

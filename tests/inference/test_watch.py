@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from otolith.errors import ModelError
-from otolith.inference.card import ANOMALY, Anomaly, Card, Channel, Forecast, Proof, Trigger, write_card
+from otolith.inference.card import ANOMALY, Anomaly, Card, Channel, Forecast, Proof, Trigger
+from otolith.inference.card_text import write_card
 from otolith.inference.watch import Watch
 from tests.tiny import tiny_card, tiny_graph
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from otolith.inference.card import Anomaly as AnomalyPromise
-from otolith.inference.card import anomaly_faults
+from otolith.inference.card_text import anomaly_faults
 from otolith_training.recipe import Forecast, Recipe, Rows
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otolith.errors import ModelError
-from otolith.inference.card import Card, Kind, read_card
+from otolith.inference.card import Card, Kind
+from otolith.inference.card_text import read_card
 from otolith.inference.gate import gate
 from otolith.inference.proof import TOLERANCE, proof_frames
 from otolith.inference.runtime import bound_call, open_session

@@ -14,8 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from otolith.errors import ModelError
 from otolith.inference.gate import gate
+from otolith.inference.gate.nodes import Known
 from otolith.inference.gate.protobuf import Walk
-from otolith.inference.gate.shapes import Known, follow
+from otolith.inference.gate.shapes import follow
 from otolith.inference.gate.sizes import FRAMES, STREAMS, Extent, length
 from tests.tiny import HOP_LENGTH, shaped_graph, tiny_graph, with_card
 

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from otolith.errors import OtolithError
-from otolith.inference.card import METADATA_KEY, Card, Proof, write_card
+from otolith.inference.card import METADATA_KEY, Card, Proof
+from otolith.inference.card_text import write_card
 from otolith.inference.events import Forecasts, Posteriors
 from otolith.inference.model import Model
 from otolith.inference.proof import proof_frames

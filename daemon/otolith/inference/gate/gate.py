@@ -15,9 +15,12 @@ import struct
 from pathlib import Path
 
 from otolith.errors import ModelError
-from otolith.inference.card import MAX_CARD_BYTES, METADATA_KEY
+from otolith.inference.card import METADATA_KEY
+from otolith.inference.card_text import MAX_CARD_BYTES
+from otolith.inference.gate.nodes import Known, Node, RefusedError
 from otolith.inference.gate.protobuf import Field, Walk, integers
-from otolith.inference.gate.shapes import RULES, Known, Node, RefusedError, follow, values_of
+from otolith.inference.gate.rules import RULES
+from otolith.inference.gate.shapes import follow, values_of
 from otolith.inference.gate.sizes import FRAMES, STREAMS, Extent, length
 from otolith.inference.gate.tensors import MAX_BYTES, read_tensor
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from otolith.inference.gate.nodes import INT64, MAX_RANK, MAX_SHAPE_VALUES, Known, RefusedError
 from otolith.inference.gate.protobuf import Field, Walk, count_integers, integers
-from otolith.inference.gate.shapes import INT64, MAX_RANK, MAX_SHAPE_VALUES, Known, RefusedError
 from otolith.inference.gate.sizes import length
 
 MAX_BYTES = 64 << 20
