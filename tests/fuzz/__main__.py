@@ -20,13 +20,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, default=Path("fuzz-found"), help="a folder for what was found")
     given = parser.parse_args()
+    stacks = os.dup(2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders in C write of each fault there
     found = 0
     for name in given.targets or TARGETS:
         target = make(name)
         keep = given.keep / name
         outcome = fuzz(
-            target.read, target.seeds, given.seed, given.cases, given.seconds, keep, may_grow=target.may_grow
+            target.read,
+            target.seeds,
+            given.seed,
+            given.cases,
+            given.seconds,
+            keep,
+            may_grow=target.may_grow,
+            stacks=stacks,
         )
         target.close()
         print(f"{name}: seed {given.seed}, {outcome}", flush=True)

@@ -5,6 +5,7 @@ Found are: an exception that is no `OtolithError`, a case that takes over a seco
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import gc
 import hashlib
@@ -58,8 +59,12 @@ def fuzz(
     keep: Path | None = None,
     *,
     may_grow: bool = False,
+    stacks: int = 2,
 ) -> Outcome:
-    """Give `read` so many spoiled copies of `seeds`; those that were found are written to `keep`."""
+    """Give `read` so many spoiled copies of `seeds`; those that were found are written to `keep`.
+
+    Where it is stuck, all stacks are told to the descriptor `stacks`.
+    """
     outcome, source = Outcome(), Cases(seeds, seed)
     began_s, settled_bytes = time.process_time(), 0
     for valid in seeds:
@@ -67,9 +72,9 @@ def fuzz(
     while outcome.cases < cases and (seconds is None or time.process_time() - began_s < seconds):
         case = source.next()
         if outcome.cases % LOOKED_EVERY == 0:
-            faulthandler.dump_traceback_later(STUCK_S, exit=True)
+            faulthandler.dump_traceback_later(STUCK_S, exit=True, file=stacks)
             if outcome.cases <= cases // 10 and (seconds is None or time.process_time() - began_s <= seconds / 10):
-                settled_bytes = _resident()
+                settled_bytes = _resident() - source.held_bytes
         if (reason := _try(read, case, outcome)) not in outcome.reasons:
             source.keep(case)
             if len(outcome.reasons) >= MOST_REASONS and not reason.startswith("!"):
@@ -82,7 +87,7 @@ def fuzz(
     faulthandler.cancel_dump_traceback_later()
     outcome.cpu_s = time.process_time() - began_s
     gc.collect()
-    outcome.grown_bytes = _resident() - settled_bytes
+    outcome.grown_bytes = _resident() - source.held_bytes - settled_bytes
     if outcome.grown_bytes > GROWTH_BYTES and not may_grow:
         outcome.found.append(f"memory grew by {outcome.grown_bytes} bytes")
     return outcome
@@ -117,6 +122,7 @@ def _skeleton(text: str) -> str:
 
 
 def _resident() -> int:
-    """Bytes of memory that are in use now."""
+    """Bytes of memory that are in use now; what the allocator keeps for later is given back first."""
+    ctypes.CDLL(None).malloc_trim(0)
     with Path("/proc/self/statm").open() as file:
         return int(file.read().split()[1]) * resource.getpagesize()

@@ -40,6 +40,11 @@ class Cases:
         self._kept = list(seeds)
         self._valid = len(seeds)
 
+    @property
+    def held_bytes(self) -> int:
+        """What the kept ones hold."""
+        return sum(map(len, self._kept))
+
     def next(self) -> bytes:
         """One more: a kept one with one to eight wounds, as a rule few."""
         case = bytearray(self._random.choice(self._kept))
