@@ -6,7 +6,6 @@ import selectors
 import socket
 import struct
 from threading import Event, Thread
-from types import TracebackType
 from typing import Self
 
 AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: what is closed is reset (RST), and what is on its way is lost
@@ -75,9 +74,7 @@ class Relay:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
         self._selector.close()

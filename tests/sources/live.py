@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from threading import Event
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -65,8 +64,6 @@ class Reading:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(10)

@@ -10,7 +10,6 @@ import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from tests.conftest import ROOT
@@ -90,9 +89,7 @@ class Machine:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._nspawn is not None:
             self._nspawn.kill()  # its children go with it
             self._nspawn.communicate()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from types import TracebackType
 from typing import Self
 
 import zmq
@@ -108,9 +107,7 @@ class Publisher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
