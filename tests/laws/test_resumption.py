@@ -18,7 +18,7 @@ from otolith.inference.stream import Stream
 from otolith.service.keeping.checkpoint import collect, decode, encode, spread
 from otolith.service.keeping.resumption import STATE_KEPT, Resumption
 from otolith.service.listener import Listener
-from otolith.sources.network.roster import RESTARTED
+from otolith.sources.network.returns import RESTARTED
 from otolith.sources.source import Block
 from otolith.wire.messages import (
     AnomalyMessage,

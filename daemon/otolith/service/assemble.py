@@ -88,7 +88,7 @@ def _assemble(
     from otolith.service.admission import admission  # here: whom nobody sends to need not wait for it
     from otolith.service.arrivals import Arrivals
     from otolith.sources.network.ingest import Ingest
-    from otolith.sources.network.roster import nothing_kept
+    from otolith.sources.network.returns import nothing_kept
 
     kept = nothing_kept if keeper is None else keeper.standing
     ingest = Ingest(settings.ingest, admission(reception.terms), line, guard, kept)

@@ -24,7 +24,7 @@ from otolith.service.loop import Loop
 from otolith.service.opening import at_route, at_stream, open_models, open_stream
 from otolith.service.relief import Relief
 from otolith.settings import Listening, Settings, StreamSettings, route_for, triggers_for
-from otolith.sources.network.roster import DIED, RESTARTED
+from otolith.sources.network.returns import DIED, RESTARTED
 from otolith.sources.resumed import resumed
 from otolith.sources.source import Source
 from otolith.wire.line import Ledger, Line, Standing

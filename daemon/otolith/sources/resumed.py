@@ -8,7 +8,7 @@ from threading import Event
 
 from msgspec.structs import replace
 
-from otolith.sources.network.roster import DIED
+from otolith.sources.network.returns import DIED
 from otolith.sources.source import Block, Source
 
 

@@ -12,7 +12,8 @@ from otolith.service.workers.switchboard import Switchboard
 from otolith.settings import IngestSettings, Settings
 from otolith.sinks.relay import Relay
 from otolith.sources.network.ingest import Ingest
-from otolith.sources.network.roster import DIED, Arrival, Opened, Received
+from otolith.sources.network.returns import DIED
+from otolith.sources.network.roster import Arrival, Opened, Received
 from otolith.wire.datagram import encode_datagram
 from otolith.wire.line import Ledger, Line, Standing
 from otolith.wire.messages import AnyMessage, GapMessage

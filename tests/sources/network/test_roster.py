@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from otolith.settings import IngestSettings
 from otolith.sources.network import roster as at
+from otolith.sources.network.returns import DIED, LOST
 from otolith.sources.network.roster import Ended, Opened, Received, Roster
 from otolith.sources.source import LATE, Block
 from otolith.wire.block import Header, RefusedError
@@ -78,7 +79,7 @@ def test_what_is_missing_between_two_blocks_is_declared_to_the_sample() -> None:
     driven.take(0)
     driven.take(35)
     driven.take(50, 0, end=True)
-    assert [told(block) for block in driven.blocks()] == [(10, 0, ""), (10, 25, at.LOST), (0, 5, at.LOST)]
+    assert [told(block) for block in driven.blocks()] == [(10, 0, ""), (10, 25, LOST), (0, 5, LOST)]
 
 
 def test_a_block_that_comes_twice_or_late_is_refused_and_the_stream_goes_on() -> None:
@@ -114,7 +115,7 @@ def test_a_run_that_comes_back_behind_a_silence_tells_what_was_lost_in_it() -> N
     driven.fall_silent()
     assert driven.refusal(0) == "late"
     assert driven.take(1000)
-    assert [told(block) for block in driven.blocks()] == [(10, 0, ""), (10, 990, at.LOST)]
+    assert [told(block) for block in driven.blocks()] == [(10, 0, ""), (10, 990, LOST)]
 
 
 @pytest.mark.parametrize("boot", ["another", ""])
@@ -278,10 +279,10 @@ def test_a_stream_that_goes_on_from_a_dead_worker_declares_what_lies_between(
     assert isinstance(opened, Opened)
     assert isinstance(received, Received)
     assert (opened.boot, opened.seq) == ("b", standing)
-    assert [told(block) for block in received.blocks] == [(10, 300, at.DIED)]
+    assert [told(block) for block in received.blocks] == [(10, 300, DIED)]
     driven.take(seq + 10, wrap=wrap)
     driven.take(seq + 25, wrap=wrap)
-    assert [told(block) for block in driven.blocks()] == [(10, 0, ""), (10, 5, at.LOST)]
+    assert [told(block) for block in driven.blocks()] == [(10, 0, ""), (10, 5, LOST)]
 
 
 @pytest.mark.parametrize("standing", [Standing("another", 500), Standing("b", 0), None])

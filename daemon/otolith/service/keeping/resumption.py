@@ -14,7 +14,7 @@ import numpy as np
 from otolith.inference.engine import Seat
 from otolith.inference.memory import Memory
 from otolith.inference.stream import Stream
-from otolith.sources.network.roster import RESTARTED
+from otolith.sources.network.returns import RESTARTED
 from otolith.sources.source import Block
 from otolith.wire.scribe import Unsent
 

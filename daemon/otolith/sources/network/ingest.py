@@ -16,7 +16,8 @@ import zmq
 from otolith.settings import IngestSettings
 from otolith.sources.network.doors import Door, check_door, open_door
 from otolith.sources.network.relay import RelayDoor
-from otolith.sources.network.roster import Admit, Arrival, Opened, Remembered, Roster, nothing_kept
+from otolith.sources.network.returns import Remembered, nothing_kept
+from otolith.sources.network.roster import Admit, Arrival, Opened, Roster
 from otolith.wire.block import MAX_NAME_BYTES, PASSING, Answer, RefusedError
 from otolith.wire.guard import Guard
 from otolith.wire.line import Line

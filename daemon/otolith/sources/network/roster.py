@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from otolith.inference.framing import Samples
 from otolith.settings import IngestSettings
+from otolith.sources.network.returns import LOST, Remembered, Return, Returns, apart, nothing_kept
 from otolith.sources.source import LATE, Block
 from otolith.wire.block import Header, Kind, RefusedError
 from otolith.wire.line import Standing
@@ -22,16 +23,12 @@ from otolith.wire.line import Standing
 GOODBYE = "the producer said goodbye"
 BEGAN_AGAIN = "the producer began again"
 TAKEN_OVER = "another producer took the name over"
-LOST = "lost on the way"
-DIED = "the worker died"
-RESTARTED = "the daemon was restarted"
 
 TAKEOVER_S = 1.0  # a name is another producer's to take when nothing came of it for so long
 BACK_S = 2.0  # a datagram that lies further back is no late one: its device began again from 0 ...
 AHEAD_S = 60.0  # ... as where more than this would have been lost; a run that has a name goes back as far
 MAX_AGE_NS = 60 * 10**9  # a capture time before this is that of a wrong clock
 MAX_SKEW_NS = 10**9  # and so is one this far ahead
-GONE_KEPT = 10_000  # streams that ended: one that comes back tells what was lost meanwhile
 BLOCK_BYTES = 256  # what a block costs beside its samples, or a flood of empty ones would be free
 
 
@@ -68,12 +65,6 @@ class Ended:
 Arrival = Opened | Received | Ended
 Origin = TypeVar("Origin")  # where a block came from: for whoever answers, nothing to us
 Admit = Callable[[Opened], str]  # why a stream cannot be served, or nothing
-Remembered = Callable[[str], Standing | None]  # how far an earlier run of the daemon had come with a stream
-
-
-def nothing_kept(_stream: str) -> Standing | None:
-    """Of a daemon that keeps no state."""
-    return None
 
 
 @dataclass(slots=True)
@@ -104,10 +95,10 @@ class Roster(Generic[Origin]):
     """Takes blocks, gives arrivals. `faults` counts what was refused or mended, by reason."""
 
     def __init__(self, limits: IngestSettings, admit: Admit, kept: Remembered = nothing_kept) -> None:
-        self._limits, self._admit, self._kept = limits, admit, kept
+        self._limits, self._admit = limits, admit
         self._ahead_s = max(AHEAD_S, limits.silence_s)
         self._streams: OrderedDict[str, _Entry[Origin]] = OrderedDict()  # the longest silent first
-        self._gone: OrderedDict[str, Standing] = OrderedDict()  # of streams that ended without a goodbye
+        self._returns = Returns(self._ahead_s, kept)
         self._arrivals: list[Arrival] = []
         self._bytes = 0  # of all entries
         self._may_open = self._burst
@@ -140,12 +131,9 @@ class Roster(Generic[Origin]):
         lost = 0 if entry is None or anew else self._missing(entry, header, wrap)
         is_new, reason = entry is None or bool(anew), LOST
         if entry is None or anew:
-            reason = DIED
-            if standing is None and entry is None:
-                standing, reason = self._standing(stream)
-            is_back = self._goes_on(standing, header, wrap)
-            entry = self._open(stream, header, origin, now_s, anew, standing.seq if standing and is_back else None)
-            lost = _step(entry, header, wrap)
+            back = self._returns.find(stream, header, wrap, standing) if entry is None or standing else None
+            entry = self._open(stream, header, origin, now_s, anew, back)
+            lost, reason = _step(entry, header, wrap), back.reason if back else LOST
         entry.origin, entry.heard_s = origin, now_s
         entry.expected += lost + len(samples)
         self._streams.move_to_end(stream)
@@ -206,21 +194,6 @@ class Roster(Generic[Origin]):
         back_s = BACK_S if wrap else self._ahead_s
         return "" if -back_s * rate <= _step(entry, header, wrap) <= self._ahead_s * rate else BEGAN_AGAIN
 
-    def _standing(self, stream: str) -> tuple[Standing | None, str]:
-        """How far a stream that is not here had come, and why what is missing since then is lost."""
-        if (gone := self._gone.get(stream)) is not None:
-            return gone, LOST
-        return self._kept(stream), RESTARTED
-
-    def _goes_on(self, standing: Standing | None, header: Header, wrap: int) -> bool:
-        """Whether a stream's first block here goes on from where it was left. Raises `RefusedError` on one before."""
-        if standing is None or standing.boot != header.boot:
-            return False
-        step = _apart(header.seq, standing.seq, wrap)
-        if step < 0 and not wrap and step >= -self._ahead_s * header.rate:
-            raise RefusedError("late", f"came {-step} samples behind what was there before")
-        return 0 <= step <= self._ahead_s * header.rate
-
     def _missing(self, entry: _Entry[Origin], header: Header, wrap: int) -> int:
         """How many samples are missing before a block that goes on. Raises `RefusedError`."""
         opened = entry.opened
@@ -236,22 +209,22 @@ class Roster(Generic[Origin]):
         return step
 
     def _open(
-        self, stream: str, header: Header, origin: Origin, now_s: float, anew: str, back_at: int | None
+        self, stream: str, header: Header, origin: Origin, now_s: float, anew: str, back: Return | None
     ) -> _Entry[Origin]:
         """A place for a new stream; the one that began `anew` under its name ends. Raises `RefusedError`."""
         limits = self._limits
-        seq = header.seq if back_at is None else back_at
+        seq = header.seq if back is None else back.seq
         opened = Opened(stream, header.kind, header.rate, header.channels, header.boot, seq)
         if why := self._admit(opened):
             raise RefusedError("unrouted", why)
         if not anew and len(self._streams) >= limits.max_streams:
             raise RefusedError("crowded", f"there are {limits.max_streams} streams already (max_streams)")
-        if back_at is None:
+        if back is None:
             self._count_new(now_s)
         if anew:
             self._end(self._streams[stream], anew)
         self._arrivals.append(opened)
-        self._gone.pop(stream, None)
+        self._returns.come(stream)
         entry = self._streams[stream] = _Entry(opened, header.boot, seq, origin)
         return entry
 
@@ -270,9 +243,7 @@ class Roster(Generic[Origin]):
         del self._streams[stream]
         self._arrivals.append(Ended(stream, reason))
         if reason != GOODBYE:
-            self._gone[stream] = Standing(entry.boot, entry.expected)
-            if len(self._gone) > GONE_KEPT:
-                self._gone.popitem(last=False)
+            self._returns.leave(stream, Standing(entry.boot, entry.expected))
 
     def _time_ns(self, entry: _Entry[Origin], header: Header, now_ns: int) -> int:
         """The capture time that a block tells where it can be true, that of its arrival otherwise."""
@@ -323,10 +294,4 @@ class Roster(Generic[Origin]):
 
 def _step(entry: _Entry[Origin], header: Header, wrap: int) -> int:
     """How far a block lies ahead of where its stream should go on."""
-    return _apart(header.seq, entry.expected, wrap)
-
-
-def _apart(seq: int, expected: int, wrap: int) -> int:
-    """`seq` less `expected`; the nearer way around where it wraps."""
-    step = seq - expected
-    return (step + wrap // 2) % wrap - wrap // 2 if wrap else step
+    return apart(header.seq, entry.expected, wrap)
