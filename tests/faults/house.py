@@ -60,9 +60,9 @@ class House:
         self.config = folder / "otolith.toml"
         self.write_settings(top, tail)
         noise = np.random.default_rng(0).integers(-9000, 9000, 3 * 16000 + 17, np.int16)
-        pcm = noise if pcm is None else pcm
+        self.pcm = noise if pcm is None else pcm
         self.feeds: dict[str, Feed] = {
-            name: ProducerFeed(feeds_to or self.ingest, name, np.roll(pcm, 1234 * number), timed=timed)
+            name: ProducerFeed(feeds_to or self.ingest, name, np.roll(self.pcm, 1234 * number), timed=timed)
             for number, name in enumerate(names)
         }
         self._stack = ExitStack()

@@ -14,7 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from otolith.sources.network.returns import RESTARTED
 from otolith.wire.messages import StatusMessage
+from tests.faults.feeds import ProducerFeed
 from tests.faults.house import House, wait_for
 
 PERIOD_S = 0.5
@@ -52,6 +54,25 @@ def test_over_a_clean_restart_nothing_is_told_twice_and_nothing_is_untold(keepin
     keeping.start()
     keeping.wait_until_told()
     assert all(verdict.untold == verdict.twice == 0 for verdict in keeping.settle().values())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_soon_after_streams_began_it_declares_them_from_their_beginning(
+    workers: int, tmp_path: Path, is_full: bool
+) -> None:
+    """The last checkpoint is older than they are: nothing is known of them but what they say."""
+    top = f'workers = {workers}\n[state]\nfolder = "state"\nperiod_s = 10\n'
+    with House(tmp_path, (), top=top) as house:
+        for birth in range(10 if is_full else 2):
+            house.add(ProducerFeed(house.ingest, f"young-{birth}", house.pcm))
+            house.daemon.process.kill()
+            house.daemon.process.wait()
+            house.start()
+            house.wait_until_told()
+            verdicts = house.settle()
+            assert all(verdict.untold == 0 for verdict in verdicts.values())
+            assert verdicts[f"young-{birth}"].reasons.keys() == {RESTARTED}
+        print({name: (verdict.untold, verdict.twice) for name, verdict in verdicts.items()})
 
 
 def is_degraded(house: House) -> bool:

@@ -73,7 +73,7 @@ def _assemble(
     ailments = Ailments()
     keeper = open_keeper(settings.state, 0 if line is None else line.worker, ailments)
     models = open_models(settings, trial)
-    if keeper is not None and keeper.has_kept and isinstance(publisher, Publisher):
+    if keeper is not None and keeper.estate.is_known and isinstance(publisher, Publisher):
         publisher.await_return()
     reception = Reception(settings, where, boot, line, ledger, models, keeper)
     tally = None if settings.metrics is None else Tally()
@@ -88,9 +88,9 @@ def _assemble(
     from otolith.service.admission import admission  # here: whom nobody sends to need not wait for it
     from otolith.service.arrivals import Arrivals
     from otolith.sources.network.ingest import Ingest
-    from otolith.sources.network.returns import nothing_kept
+    from otolith.sources.network.returns import NOTHING_KEPT
 
-    kept = nothing_kept if keeper is None else keeper.standing
+    kept = NOTHING_KEPT if keeper is None else keeper.estate
     ingest = Ingest(settings.ingest, admission(reception.terms), line, guard, kept)
     loop.report = Report(boot, ingest.faults, None if line is None else line.worker)
     loop.attend("ingest", Arrivals(ingest, loop, reception.welcome).run)

@@ -199,7 +199,7 @@ class Reception:
         """Until when an earlier life told of a stream of the settings (0: there was none), and how it ended."""
         if self._line is not None and (told_ns := self._line.told_ns.get(name, 0)):
             return told_ns, DIED
-        kept = None if self._keeper is None else self._keeper.peek(name)
+        kept = None if self._keeper is None else self._keeper.estate.peek(name)
         if kept is None or abs(time.time_ns() - kept.ear.told_ns) > ABSENCE_TOLD_S * 1e9:
             return 0, ""
         return kept.ear.told_ns, RESTARTED
@@ -231,7 +231,7 @@ class Reception:
 
     def _resume(self, listener: Listener, name: str, manner: Manner, rate: float, told: ToldOf) -> None:
         """Have a stream go on where an earlier run knew it, if its model is the same; `told` says how else it is."""
-        kept = None if self._keeper is None else self._keeper.ask(name)
+        kept = None if self._keeper is None else self._keeper.estate.ask(name)
         if kept is None or self._keeper is None:
             return
         if kept.model != manner.model.digest:

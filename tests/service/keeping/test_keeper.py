@@ -51,17 +51,17 @@ def test_what_one_run_kept_the_next_is_told_once(tmp_path: Path) -> None:
     first.take(checkpoint(kitchen=kept(1)))
     first.close(checkpoint(kitchen=kept(2), hall=kept(3)))
     second = Keeper(settings(tmp_path), tmp_path, 0, Ailments())
-    standing = second.standing("kitchen")
+    standing = second.estate.standing("kitchen")
     assert standing is not None
     assert (standing.boot, standing.seq) == ("run", 2)
-    found = second.ask("kitchen")
+    found = second.estate.ask("kitchen")
     assert found is not None
     assert (found.memory.position, found.memory.rows["state.hidden"][0, 0]) == (2, 2)
-    assert second.ask("kitchen") is None
+    assert second.estate.ask("kitchen") is None
     second.close(checkpoint())
     third = Keeper(settings(tmp_path), tmp_path, 0, Ailments())
-    assert third.ask("kitchen") is None  # the second run took it up, and it ended there
-    assert third.ask("hall") is not None  # it never came back in the second run, and may yet
+    assert third.estate.ask("kitchen") is None  # the second run took it up, and it ended there
+    assert third.estate.ask("hall") is not None  # it never came back in the second run, and may yet
     third.close(checkpoint())
 
 
@@ -77,8 +77,8 @@ def test_streams_find_their_state_when_the_number_of_workers_has_changed(tmp_pat
         names = {f"s{number}": kept(number), "moved": kept(10 + number, told_ns=10 - number)}
         Keeper(settings(tmp_path), tmp_path, number, Ailments()).close(checkpoint(**names))
     one = Keeper(settings(tmp_path), tmp_path, 0, Ailments())
-    assert all(one.ask(f"s{number}") for number in range(3))
-    newest = one.ask("moved")
+    assert all(one.estate.ask(f"s{number}") for number in range(3))
+    newest = one.estate.ask("moved")
     assert newest is not None
     assert newest.memory.position == 10
     one.close(checkpoint())
@@ -90,7 +90,7 @@ def test_a_second_daemon_takes_nothing_up_and_writes_nothing(tmp_path: Path) -> 
     wait_for((tmp_path / "0.state").exists)
     ailments = Ailments()
     second = Keeper(settings(tmp_path), tmp_path, 0, ailments)
-    assert second.ask("kitchen") is None
+    assert second.estate.ask("kitchen") is None
     assert "another daemon keeps its state there" in ailments.text
     second.close(checkpoint())
     first.close(checkpoint(kitchen=kept(2)))
@@ -103,7 +103,7 @@ def test_a_broken_file_is_told_and_everything_starts_afresh(
 ) -> None:
     (tmp_path / "0.state").write_bytes(content)
     keeper = Keeper(settings(tmp_path), tmp_path, 0, Ailments())
-    assert keeper.ask("kitchen") is None
+    assert keeper.estate.ask("kitchen") is None
     assert "start afresh" in caplog.text
     keeper.close(checkpoint(kitchen=kept(1)))
     assert decode((tmp_path / "0.state").read_bytes()).groups

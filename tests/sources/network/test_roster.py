@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from otolith.settings import IngestSettings
 from otolith.sources.network import roster as at
-from otolith.sources.network.returns import DIED, LOST
+from otolith.sources.network.returns import DIED, LOST, NOTHING_KEPT, Remembered
 from otolith.sources.network.roster import Ended, Opened, Received, Roster
 from otolith.sources.source import LATE, Block
 from otolith.wire.block import Header, RefusedError
@@ -26,8 +26,8 @@ HEADER = Header(boot="b", seq=0, kind="audio", format="s16le", rate=100)
 class Driven:
     """A roster, and a producer's side that counts for it."""
 
-    def __init__(self, why_not: str = "", **limits: Any) -> None:
-        self.roster: Roster[str] = Roster(IngestSettings(**limits), lambda _opened: why_not)
+    def __init__(self, why_not: str = "", kept: Remembered = NOTHING_KEPT, **limits: Any) -> None:
+        self.roster: Roster[str] = Roster(IngestSettings(**limits), lambda _opened: why_not, kept)
         self.now_s = 100.0
 
     def take(

@@ -49,9 +49,10 @@ class Group(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, array_like=True, frozen=True):
-    """All streams of one process."""
+    """All streams of one process, but for those that began after `since_ns`, UTC: they may have been heard as well."""
 
     groups: list[Group]
+    since_ns: int = 0  # unknown: a file of an earlier version
 
 
 def collect(listeners: Iterable[tuple[str, Listener]], *, with_unheard: bool = False) -> Checkpoint:

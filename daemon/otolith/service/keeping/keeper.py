@@ -1,4 +1,4 @@
-"""The keeper: writes checkpoints beside the loop, and has those of the run before for the streams that ask.
+"""The keeper: writes checkpoints beside the loop, and has what the run before left for the streams that ask.
 
 A file is written beside the last one and renamed, so one that is whole is always there. Nothing is forced to the disk:
 a crash of the daemon loses nothing by that, and one of the machine makes the state older than anybody would use.
@@ -7,7 +7,6 @@ a crash of the daemon loses nothing by that, and one of the machine makes the st
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import time
 from collections.abc import Iterator
@@ -16,25 +15,22 @@ from pathlib import Path
 from threading import Condition, Thread
 
 from otolith.service.ailments import Ailments
-from otolith.service.keeping.checkpoint import Checkpoint, CheckpointError, alone, decode, encode, spread
-from otolith.service.keeping.resumption import Kept
+from otolith.service.keeping.checkpoint import Checkpoint, encode
+from otolith.service.keeping.estate import SUFFIX, Estate, read_estate
 from otolith.settings import StateSettings
-from otolith.wire.line import Standing
 
 PART = "state"
-SUFFIX, LOCK = ".state", ".lock"
-MOST_BYTES = 1 << 30
-OLD_S = 86_400.0  # a file that nobody wrote for so long is of a worker that is no more
+LOCK = ".lock"
 SLOW_S = 2.0  # a write that takes longer is told
-KEPT_S = 60.0  # of streams that have not come back: by then nobody goes on with them
 LAST_S = 1.0  # for the last checkpoint of a clean stop
 ALLOWED = 0o600
 
-log = logging.getLogger(__name__)
-
 
 class Keeper:
-    """Keeps `folder`'s file number `number`, of this process alone; where it cannot, `ailments` say so."""
+    """Keeps `folder`'s file number `number`, of this process alone; where it cannot, `ailments` say so.
+
+    `estate` is what the run before left there.
+    """
 
     def __init__(self, settings: StateSettings, folder: Path, number: int, ailments: Ailments) -> None:
         self.period_s, self.within_s = settings.period_s, settings.resume_within_s
@@ -42,35 +38,16 @@ class Keeper:
         self._folder, self._number, self._ailments = folder, number, ailments
         self._path = folder / f"{number}{SUFFIX}"
         self._lock = -1
-        self._kept: dict[str, Kept] = {}
+        self.estate = Estate()
         with self._telling():
             self._hold()
-            self._kept = _read_all(folder)
-        self._kept_until_s = time.monotonic() + KEPT_S
+            self.estate = read_estate(folder)
         self._changed = Condition()
         self._next: Checkpoint | None = None
         self._began_s = 0.0  # of the write that goes on, 0 where none does
         self._is_closing = False
         self._thread = Thread(target=self._run, name=PART, daemon=True)
         self._thread.start()
-
-    @property
-    def has_kept(self) -> bool:
-        """Is anything known of a run before this one?"""
-        return bool(self._kept)
-
-    def ask(self, stream: str) -> Kept | None:
-        """What the run before knew of a stream; it is told once."""
-        return self._kept.pop(stream, None)
-
-    def peek(self, stream: str) -> Kept | None:
-        """As `ask`, and it stays. From any thread."""
-        return self._kept.get(stream)
-
-    def standing(self, stream: str) -> Standing | None:
-        """How far the run before had come with a stream from the network. From any thread."""
-        kept = self._kept.get(stream)
-        return Standing(kept.ear.boot, kept.ear.seq) if kept is not None and kept.ear.boot else None
 
     def wants(self, now_s: float) -> bool:
         """Is a checkpoint to be taken now? Not while the last one is still being written."""
@@ -84,12 +61,14 @@ class Keeper:
 
     def take(self, checkpoint: Checkpoint) -> None:
         """Write that, in a thread of its own; never waits."""
+        checkpoint = self._with_absent(checkpoint)
         with self._changed:
             self._next = checkpoint
             self._changed.notify()
 
     def close(self, checkpoint: Checkpoint) -> None:
         """Write a last one; waits for it, for a second at most."""
+        checkpoint = self._with_absent(checkpoint)
         with self._changed:
             self._next, self._is_closing = checkpoint, True
             self._changed.notify()
@@ -106,7 +85,7 @@ class Keeper:
             with self._telling():
                 if self._lock < 0:
                     self._hold()
-                replace_file(self._path, encode(self._with_absent(checkpoint)))
+                replace_file(self._path, encode(checkpoint))
                 self._ailments.mend(PART)
             self._began_s = 0.0
         if self._lock >= 0:
@@ -131,11 +110,10 @@ class Keeper:
         self._lock = descriptor
 
     def _with_absent(self, checkpoint: Checkpoint) -> Checkpoint:
-        """With the streams that have not come back yet: they may still, in the run after the next crash."""
-        if self._kept and time.monotonic() > self._kept_until_s:
-            self._kept.clear()
-        absent = [alone(stream, kept) for stream, kept in list(self._kept.items())]
-        return Checkpoint([*checkpoint.groups, *absent])
+        """With what may come back in the run after this one, and when it was taken."""
+        now_s = time.monotonic()
+        groups = [*checkpoint.groups, *self.estate.absent(now_s)]
+        return Checkpoint(groups, self.estate.since_ns(now_s) or time.time_ns())
 
 
 def open_keeper(settings: StateSettings, number: int, ailments: Ailments) -> Keeper | None:
@@ -163,27 +141,3 @@ def replace_file(path: Path, content: bytes) -> None:
         with suppress(OSError):
             beside.unlink()
         raise
-
-
-def _read_all(folder: Path) -> dict[str, Kept]:
-    """All that is kept, by stream, whichever worker wrote it: the newest where it is kept twice."""
-    kept: dict[str, Kept] = {}
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        try:
-            if time.time() - path.stat().st_mtime > OLD_S:
-                path.unlink()
-                continue
-            found = spread(_read(path))
-        except (CheckpointError, OSError) as error:
-            log.warning("state %s: %s; its streams start afresh", path, error)
-            continue
-        for stream, each in found.items():
-            if stream not in kept or kept[stream].ear.told_ns < each.ear.told_ns:
-                kept[stream] = each
-    return kept
-
-
-def _read(path: Path) -> Checkpoint:
-    if not path.is_file() or path.is_symlink() or path.stat().st_size > MOST_BYTES:
-        raise CheckpointError("is no file of ours")
-    return decode(path.read_bytes())

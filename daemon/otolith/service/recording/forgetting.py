@@ -12,7 +12,8 @@ from pathlib import Path
 
 from otolith.errors import OtolithError
 from otolith.service.keeping.checkpoint import Checkpoint, CheckpointError, Group, decode, encode, spread
-from otolith.service.keeping.keeper import LOCK, SUFFIX, replace_file
+from otolith.service.keeping.estate import SUFFIX
+from otolith.service.keeping.keeper import LOCK, replace_file
 from otolith.sinks.segment import read_opening
 from otolith.sinks.shelves import MODELS, Standing, remove_models, segments
 
@@ -102,8 +103,10 @@ def _remove_streams(path: Path, streams: list[str], wish: Wish) -> None:
     if wish.stream is None:
         path.unlink(missing_ok=True)
         return
-    groups = [_without(group, streams) for group in decode(path.read_bytes()).groups]
-    replace_file(path, encode(Checkpoint([group for group in groups if group.streams])))
+    before, written = decode(path.read_bytes()), path.stat()
+    groups = [_without(group, streams) for group in before.groups]
+    replace_file(path, encode(Checkpoint([group for group in groups if group.streams], before.since_ns)))
+    os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))  # it is as old as it was
 
 
 def _without(group: Group, streams: list[str]) -> Group:

@@ -16,7 +16,7 @@ import zmq
 from otolith.settings import IngestSettings
 from otolith.sources.network.doors import Door, check_door, open_door
 from otolith.sources.network.relay import RelayDoor
-from otolith.sources.network.returns import Remembered, nothing_kept
+from otolith.sources.network.returns import NOTHING_KEPT, Remembered
 from otolith.sources.network.roster import Admit, Arrival, Opened, Roster
 from otolith.wire.block import MAX_NAME_BYTES, PASSING, Answer, RefusedError
 from otolith.wire.guard import Guard
@@ -37,7 +37,7 @@ class Ingest:
     reason: what was refused (`otolith.wire.block.REASONS`), capture times that could not be true (`clock`), blocks lost
     to a limit on bytes (`behind`) and datagrams lost in the kernel (`kernel`). With a `line` this is a worker's: what
     comes to the endpoints, which the daemon has bound, is taken from there. A `guard` knows who may
-    connect, `kept` how far an earlier run had come with a stream.
+    connect, `kept` what an earlier run knew of streams.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Ingest:
         admit: Admit = _admit_all,
         line: Line | None = None,
         guard: Guard | None = None,
-        kept: Remembered = nothing_kept,
+        kept: Remembered = NOTHING_KEPT,
     ) -> None:
         if line is None:
             for endpoint in settings.bind:

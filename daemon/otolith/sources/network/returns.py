@@ -6,8 +6,8 @@ It may have been here before, in a worker that died, or in a run of the daemon b
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from otolith.wire.block import Header, RefusedError
 from otolith.wire.line import Standing
@@ -17,20 +17,41 @@ DIED = "the worker died"
 RESTARTED = "the daemon was restarted"
 GONE_KEPT = 10_000  # streams that ended: one that comes back tells what was lost meanwhile
 
-Remembered = Callable[[str], Standing | None]  # how far an earlier run of the daemon had come with a stream
+OVER = Standing("", 0)  # of a stream that said goodbye, and that nothing goes on from
 
 
-def nothing_kept(_stream: str) -> Standing | None:
+class Remembered(Protocol):
+    """What an earlier run of the daemon knew of streams."""
+
+    def standing(self, stream: str) -> Standing | None:
+        """How far it had come with one, where that was kept."""
+
+    def may_lack(self, age_s: float, now_s: float) -> bool:
+        """May it have heard a stream that is of that age now, and not have kept it yet?"""
+
+
+class NothingKept:
     """Of a daemon that keeps no state."""
-    return None
+
+    def standing(self, _stream: str) -> Standing | None:
+        """Nobody knows."""
+        return None
+
+    def may_lack(self, _age_s: float, _now_s: float) -> bool:
+        """Of what it heard, nothing is told again."""
+        return False
+
+
+NOTHING_KEPT = NothingKept()
 
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """A stream goes on from `seq`; what is missing from there on is lost for `reason`."""
+    """A stream goes on from `seq`; what is missing from there on is lost for `reason`. Is it a new one to us?"""
 
     seq: int
     reason: str
+    is_new: bool = False
 
 
 class Returns:
@@ -39,12 +60,12 @@ class Returns:
     A step over more than `ahead_s` is no loss.
     """
 
-    def __init__(self, ahead_s: float, kept: Remembered = nothing_kept) -> None:
+    def __init__(self, ahead_s: float, kept: Remembered = NOTHING_KEPT) -> None:
         self._ahead_s, self._kept = ahead_s, kept
-        self._gone: OrderedDict[str, Standing] = OrderedDict()  # of streams that ended without a goodbye
+        self._gone: OrderedDict[str, Standing] = OrderedDict()  # streams that ended here
 
     def leave(self, stream: str, standing: Standing) -> None:
-        """A stream has ended without a goodbye: it may come back."""
+        """A stream has ended, and may come back; one that said goodbye is `OVER`."""
         self._gone[stream] = standing
         if len(self._gone) > GONE_KEPT:
             self._gone.popitem(last=False)
@@ -53,17 +74,20 @@ class Returns:
         """A stream is here, whether it has come back or not."""
         self._gone.pop(stream, None)
 
-    def find(self, stream: str, header: Header, wrap: int, died: Standing | None = None) -> Return | None:
+    def find(self, stream: str, header: Header, now_s: float, wrap: int, died: Standing | None = None) -> Return | None:
         """Where a stream goes on from whose first block this is, if it does. Raises `RefusedError` on one before that.
 
-        `died` is how far it had come in a worker that died.
+        `died` is how far it had come in a worker that died. A stream so young that the run before may have heard it,
+        and had not kept it yet when it was killed, goes on from its very beginning.
         """
-        standing, reason = died, DIED
-        if standing is None:
-            standing, reason = self._gone.get(stream), LOST
-        if standing is None:
-            standing, reason = self._kept(stream), RESTARTED
-        return Return(standing.seq, reason) if standing and self._goes_on(standing, header, wrap) else None
+        if standing := died or self._gone.get(stream):
+            return Return(standing.seq, DIED if died else LOST) if self._goes_on(standing, header, wrap) else None
+        if (kept := self._kept.standing(stream)) and self._goes_on(kept, header, wrap):
+            return Return(kept.seq, RESTARTED)
+        is_young = header.seq and self._goes_on(Standing(header.boot, 0), header, wrap)
+        if is_young and self._kept.may_lack(header.seq / header.rate, now_s):
+            return Return(0, RESTARTED, is_new=True)
+        return None
 
     def _goes_on(self, standing: Standing, header: Header, wrap: int) -> bool:
         if standing.boot != header.boot:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from otolith.inference.framing import Samples
 from otolith.settings import IngestSettings
-from otolith.sources.network.returns import LOST, Remembered, Return, Returns, apart, nothing_kept
+from otolith.sources.network.returns import LOST, NOTHING_KEPT, OVER, Remembered, Return, Returns, apart
 from otolith.sources.source import LATE, Block
 from otolith.wire.block import Header, Kind, RefusedError
 from otolith.wire.line import Standing
@@ -94,7 +94,7 @@ class _Entry(Generic[Origin]):
 class Roster(Generic[Origin]):
     """Takes blocks, gives arrivals. `faults` counts what was refused or mended, by reason."""
 
-    def __init__(self, limits: IngestSettings, admit: Admit, kept: Remembered = nothing_kept) -> None:
+    def __init__(self, limits: IngestSettings, admit: Admit, kept: Remembered = NOTHING_KEPT) -> None:
         self._limits, self._admit = limits, admit
         self._ahead_s = max(AHEAD_S, limits.silence_s)
         self._streams: OrderedDict[str, _Entry[Origin]] = OrderedDict()  # the longest silent first
@@ -131,7 +131,7 @@ class Roster(Generic[Origin]):
         lost = 0 if entry is None or anew else self._missing(entry, header, wrap)
         is_new, reason = entry is None or bool(anew), LOST
         if entry is None or anew:
-            back = self._returns.find(stream, header, wrap, standing) if entry is None or standing else None
+            back = self._returns.find(stream, header, now_s, wrap, standing) if entry is None or standing else None
             entry = self._open(stream, header, origin, now_s, anew, back)
             lost, reason = _step(entry, header, wrap), back.reason if back else LOST
         entry.origin, entry.heard_s = origin, now_s
@@ -219,7 +219,7 @@ class Roster(Generic[Origin]):
             raise RefusedError("unrouted", why)
         if not anew and len(self._streams) >= limits.max_streams:
             raise RefusedError("crowded", f"there are {limits.max_streams} streams already (max_streams)")
-        if back is None:
+        if back is None or back.is_new:
             self._count_new(now_s)
         if anew:
             self._end(self._streams[stream], anew)
@@ -242,8 +242,7 @@ class Roster(Generic[Origin]):
         self._bytes -= entry.bytes
         del self._streams[stream]
         self._arrivals.append(Ended(stream, reason))
-        if reason != GOODBYE:
-            self._returns.leave(stream, Standing(entry.boot, entry.expected))
+        self._returns.leave(stream, OVER if reason == GOODBYE else Standing(entry.boot, entry.expected))
 
     def _time_ns(self, entry: _Entry[Origin], header: Header, now_ns: int) -> int:
         """The capture time that a block tells where it can be true, that of its arrival otherwise."""
