@@ -145,13 +145,20 @@ DISKS = [no_room, no_folder, no_way_to_write]
 MOUNTED = [full_disk, read_only]  # where it is recorded: they want a root who may mount
 
 
-def test_a_disk_that_fails_costs_no_prediction_and_is_told_until_it_heals(keeping: House, is_full: bool) -> None:
-    before = keeping.settle()
-    for disk in [*DISKS, *(MOUNTED if is_full else [])]:
-        with disk(keeping):
-            told_s = wait_for(lambda: is_degraded(keeping))
-            keeping.wait_until_told()
-        healed_s = wait_for(lambda: not is_degraded(keeping))
-        print(f"{disk.__name__}: told within {told_s:.1f} s, healed within {healed_s:.1f} s")
-    after = keeping.settle()
+@pytest.mark.parametrize("period_s", [PERIOD_S, 600])
+def test_a_disk_that_fails_costs_no_prediction_and_is_told_until_it_heals(
+    period_s: float, tmp_path: Path, is_full: bool
+) -> None:
+    """However far checkpoints are apart."""
+    with House(tmp_path, top=f'[state]\nfolder = "state"\nperiod_s = {period_s}\n') as house:
+        wait_for((tmp_path / "state" / "0.state").exists)
+        before = house.settle()
+        for disk in [*DISKS, *(MOUNTED if is_full else [])]:
+            with disk(house):
+                told_s = wait_for(lambda: is_degraded(house))
+                assert "state" in house.status.degraded
+                house.wait_until_told()
+            healed_s = wait_for(lambda: not is_degraded(house))
+            print(f"{disk.__name__}, every {period_s} s: told in {told_s:.2f} s, healed in {healed_s:.2f} s")
+        after = house.settle()
     assert [v.lost for v in after.values()] == [v.lost for v in before.values()]

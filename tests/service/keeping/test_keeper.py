@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,11 +19,13 @@ import pytest
 from otolith.inference.memory import Memory
 from otolith.service.ailments import Ailments
 from otolith.service.keeping.checkpoint import Checkpoint, alone, decode, encode
-from otolith.service.keeping.keeper import Keeper, replace_file, state_folder
+from otolith.service.keeping.disk import replace_file
+from otolith.service.keeping.keeper import Keeper, state_folder
 from otolith.service.keeping.resumption import Ear, Kept
 from otolith.settings import StateSettings
 from otolith.wire.scribe import Unsent
 
+SELDOM_S = 3600.0
 KILLS = int(os.environ.get("OTOLITH_KILLS", "20"))
 
 
@@ -129,7 +132,7 @@ def test_a_disk_that_fails_is_told_until_it_heals(tmp_path: Path) -> None:
 
 def test_a_disk_that_hangs_holds_up_nobody_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ailments = Ailments()
-    keeper = Keeper(settings(tmp_path), tmp_path, 0, ailments)
+    keeper = Keeper(settings(tmp_path, SELDOM_S), tmp_path, 0, ailments)
     os.mkfifo(tmp_path / "0.new")  # to open it for writing waits for a reader
     keeper.take(checkpoint(kitchen=kept(1)))
     wait_for(lambda: keeper._began_s > 0)
@@ -140,6 +143,80 @@ def test_a_disk_that_hangs_holds_up_nobody_and_is_told(tmp_path: Path, monkeypat
     keeper.close(checkpoint(kitchen=kept(2)))
     assert time.monotonic() - started_s < 10
     os.close(os.open(tmp_path / "0.new", os.O_RDONLY | os.O_NONBLOCK))  # let the thread go
+
+
+def pumped(keeper: Keeper, condition: Callable[[], bool]) -> int:
+    """How many checkpoints are asked for until it is so."""
+    taken = 0
+
+    def turn() -> bool:
+        nonlocal taken
+        if keeper.wants(time.monotonic()):
+            keeper.take(checkpoint(kitchen=kept(taken := taken + 1)))
+        return condition()
+
+    wait_for(turn)
+    return taken
+
+
+def folder_beside(folder: Path) -> Callable[[], None]:
+    (folder / "0.new" / "within").mkdir(parents=True)
+    return lambda: shutil.rmtree(folder / "0.new")
+
+
+def folder_gone(folder: Path) -> Callable[[], None]:
+    shutil.rmtree(folder)
+    return folder.mkdir
+
+
+def file_instead(folder: Path) -> Callable[[], None]:
+    shutil.rmtree(folder)
+    folder.touch()
+    return lambda: (folder.unlink(), folder.mkdir())[1]
+
+
+@pytest.mark.parametrize("fail", [folder_beside, folder_gone, file_instead])
+def test_what_comes_in_the_way_is_told_long_before_the_next_checkpoint_and_so_is_that_it_has_gone(
+    fail: Callable[[Path], Callable[[], None]], tmp_path: Path
+) -> None:
+    folder, ailments = tmp_path / "state", Ailments()
+    keeper = Keeper(settings(folder, SELDOM_S), folder, 0, ailments)
+    pumped(keeper, (folder / "0.state").exists)
+    heal = fail(folder)
+    pumped(keeper, lambda: bool(ailments.text))
+    heal()
+    pumped(keeper, lambda: not ailments.text)
+    assert (folder / "0.state").exists()
+    keeper.close(checkpoint())
+
+
+def test_a_write_that_failed_for_no_reason_to_be_seen_is_tried_again_long_before_the_next_is_due(
+    tmp_path: Path,
+) -> None:
+    ailments = Ailments()
+    keeper = Keeper(settings(tmp_path, SELDOM_S), tmp_path, 0, ailments)
+    (tmp_path / "0.new").symlink_to("/dev/full")
+    pumped(keeper, lambda: bool(ailments.text))
+    pumped(keeper, lambda: not ailments.text)
+    keeper.close(checkpoint())
+
+
+def test_a_look_that_is_wrong_costs_one_write_and_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otolith.service.keeping.keeper.LOOK_S", 0.01)
+    looks, ailments = [0], Ailments()
+
+    def look(_path: Path, _size: int) -> str:
+        looks[0] += 1
+        return "No space left on device"
+
+    keeper = Keeper(settings(tmp_path, SELDOM_S), tmp_path, 0, ailments)
+    pumped(keeper, (tmp_path / "0.state").exists)
+    monkeypatch.setattr("otolith.service.keeping.keeper.obstacle", look)
+    assert pumped(keeper, lambda: looks[0] > 20) == 1
+    assert not ailments.text
+    keeper.close(checkpoint())
 
 
 def test_where_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +232,7 @@ WRITERS = """
 import itertools, os, sys
 from pathlib import Path
 from otolith.service.keeping.checkpoint import encode
-from otolith.service.keeping.keeper import replace_file
+from otolith.service.keeping.disk import replace_file
 from tests.service.keeping.test_keeper import checkpoint, kept
 for line in sys.stdin:
     contents = [encode(checkpoint(kitchen=kept(int(line) + number, 300_000))) for number in range(4)]

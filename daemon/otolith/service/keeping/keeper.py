@@ -10,20 +10,23 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition, Thread
 
 from otolith.service.ailments import Ailments
 from otolith.service.keeping.checkpoint import Checkpoint, encode
+from otolith.service.keeping.disk import ALLOWED, obstacle, replace_file
 from otolith.service.keeping.estate import SUFFIX, Estate, read_estate
 from otolith.settings import StateSettings
 
 PART = "state"
 LOCK = ".lock"
-SLOW_S = 2.0  # a write that takes longer is told
+HOLD_S = 1.0  # a worker of a run that was killed may take a moment to be gone
+LOOK_S = 0.5  # between writes, whether the next one would fail is seen so often
+RETRY_S = 1.0  # behind a write that failed for no reason that can be seen
+SLOW_S = 2.0  # a write, or a look, that takes longer is told
 LAST_S = 1.0  # for the last checkpoint of a clean stop
-ALLOWED = 0o600
 
 
 class Keeper:
@@ -34,30 +37,41 @@ class Keeper:
 
     def __init__(self, settings: StateSettings, folder: Path, number: int, ailments: Ailments) -> None:
         self.period_s, self.within_s = settings.period_s, settings.resume_within_s
-        self.due_s = 0.0
         self._folder, self._number, self._ailments = folder, number, ailments
         self._path = folder / f"{number}{SUFFIX}"
-        self._lock = -1
+        self._lock, self._size = -1, 0
+        self._asked_s = float("-inf")
+        self._ails = self._is_doubted = False  # the last write failed; the next one may not end as that did
+        self._obstacle = ""
         self.estate = Estate()
         with self._telling():
-            self._hold()
+            self._hold(HOLD_S)
             self.estate = read_estate(folder)
         self._changed = Condition()
         self._next: Checkpoint | None = None
-        self._began_s = 0.0  # of the write that goes on, 0 where none does
-        self._is_closing = False
+        self._began_s = 0.0  # of the write or look that goes on, 0 where none does
+        self._is_writing = self._is_closing = self._is_over = False
         self._thread = Thread(target=self._run, name=PART, daemon=True)
         self._thread.start()
+
+    @property
+    def due_s(self) -> float:
+        """When to ask next: each period; sooner where the disk has failed, seems to, or does not answer."""
+        if self._is_doubted:
+            return 0.0
+        is_blind = self._ails and not self._obstacle
+        due_s = self._asked_s + (min(self.period_s, RETRY_S) if is_blind else self.period_s)
+        return min(due_s, self._began_s + SLOW_S) if self._began_s and not self._ails else due_s
 
     def wants(self, now_s: float) -> bool:
         """Is a checkpoint to be taken now? Not while the last one is still being written."""
         if now_s < self.due_s:
             return False
-        self.due_s = now_s + self.period_s
+        self._asked_s, self._is_doubted = now_s, False
         began_s = self._began_s
-        if began_s and now_s - began_s > SLOW_S:
-            self._ailments.ail(PART, f"{self._path}: the disk does not answer")
-        return not began_s and self._next is None
+        if began_s and now_s - began_s >= SLOW_S:
+            self._ail("the disk does not answer")
+        return self._next is None and not self._is_writing
 
     def take(self, checkpoint: Checkpoint) -> None:
         """Write that, in a thread of its own; never waits."""
@@ -75,38 +89,66 @@ class Keeper:
         self._thread.join(LAST_S)
 
     def _run(self) -> None:
-        is_last = False
-        while not is_last:
-            with self._changed:
-                self._changed.wait_for(lambda: self._next is not None)
-                checkpoint, self._next = self._next, None
-                self._began_s, is_last = time.monotonic(), self._is_closing
-            assert checkpoint is not None  # noqa: S101
-            with self._telling():
-                if self._lock < 0:
-                    self._hold()
-                replace_file(self._path, encode(checkpoint))
-                self._ailments.mend(PART)
+        while not self._is_over:
+            checkpoint = self._await()
+            self._began_s = time.monotonic()
+            if checkpoint is None:
+                self._look()
+            else:
+                self._write(checkpoint)
             self._began_s = 0.0
         if self._lock >= 0:
             os.close(self._lock)
+
+    def _await(self) -> Checkpoint | None:
+        """The next one; None where none comes for a while."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._next is not None, LOOK_S):
+                return None
+            self._is_writing, self._is_over = True, self._is_closing
+            checkpoint, self._next = self._next, None
+            return checkpoint
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        with self._telling():
+            if self._lock < 0:
+                self._hold()
+            content = encode(checkpoint)
+            self._size = len(content)
+            replace_file(self._path, content)
+            self._ails = False
+            self._ailments.mend(PART)
+        self._obstacle = obstacle(self._path, self._size)
+        self._is_writing = False
+
+    def _look(self) -> None:
+        """Where something has come in the way of the next write, or has gone: whether it has is for a write to say."""
+        seen = obstacle(self._path, self._size)
+        if seen != self._obstacle:
+            self._obstacle, self._is_doubted = seen, True
+            self._ailments.wake()
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            self._ailments.ail(PART, f"{self._path}: {error.strerror}")
+            self._ail(str(error.strerror))
 
-    def _hold(self) -> None:
+    def _ail(self, reason: str) -> None:
+        self._ails = True
+        self._ailments.ail(PART, f"{self._path}: {reason}")
+
+    def _hold(self, patience_s: float = 0.0) -> None:
         """A lock that ends with this process: of two that write one file, each would resume the other's streams."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._folder / f"{self._number}{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, ALLOWED)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            raise OSError(error.errno, "another daemon keeps its state there") from None
+        deadline_s = time.monotonic() + patience_s
+        while not _locked(descriptor):
+            if time.monotonic() >= deadline_s:
+                os.close(descriptor)
+                raise BlockingIOError(0, "another daemon keeps its state there")
+            time.sleep(0.02)
         self._lock = descriptor
 
     def _with_absent(self, checkpoint: Checkpoint) -> Checkpoint:
@@ -130,14 +172,9 @@ def state_folder(settings: StateSettings) -> Path | None:
     return Path(given) / "streams" if settings.folder and given else None
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write beside `path`, then rename. Raises `OSError`; then `path` is as it was."""
-    beside = path.with_suffix(".new")
+def _locked(descriptor: int) -> bool:
     try:
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, ALLOWED), "wb") as file:
-            file.write(content)
-        beside.rename(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink()
-        raise
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

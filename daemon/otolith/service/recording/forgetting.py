@@ -12,8 +12,9 @@ from pathlib import Path
 
 from otolith.errors import OtolithError
 from otolith.service.keeping.checkpoint import Checkpoint, CheckpointError, Group, decode, encode, spread
+from otolith.service.keeping.disk import replace_file
 from otolith.service.keeping.estate import SUFFIX
-from otolith.service.keeping.keeper import LOCK, replace_file
+from otolith.service.keeping.keeper import LOCK
 from otolith.sinks.segment import read_opening
 from otolith.sinks.shelves import MODELS, Standing, remove_models, segments
 
