@@ -145,6 +145,20 @@ def test_a_disk_that_hangs_holds_up_nobody_and_is_told(tmp_path: Path, monkeypat
     os.close(os.open(tmp_path / "0.new", os.O_RDONLY | os.O_NONBLOCK))  # let the thread go
 
 
+def test_a_checkpoint_is_kept_only_once_what_it_counts_as_told_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otolith.service.keeping.keeper.SETTLE_S", 20)
+    keeper = Keeper(settings(tmp_path), tmp_path, 0, Ailments())
+    keeper.take(checkpoint())  # of the start: it tells of nothing
+    wait_for((tmp_path / "0.state").exists)
+    keeper.take(checkpoint(kitchen=kept(1)))
+    time.sleep(0.1)
+    assert not decode((tmp_path / "0.state").read_bytes()).groups
+    keeper.close(checkpoint(kitchen=kept(2)))
+    assert decode((tmp_path / "0.state").read_bytes()).groups[0].streams[0].position == 2
+
+
 def pumped(keeper: Keeper, condition: Callable[[], bool]) -> int:
     """How many checkpoints are asked for until it is so."""
     taken = 0

@@ -23,6 +23,7 @@ from otolith.settings import StateSettings
 PART = "state"
 LOCK = ".lock"
 HOLD_S = 1.0  # a worker of a run that was killed may take a moment to be gone
+SETTLE_S = 0.1  # what a checkpoint counts as told must have left before it is kept, or a kill between loses it unsaid
 LOOK_S = 0.5  # between writes, whether the next one would fail is seen so often
 RETRY_S = 1.0  # behind a write that failed for no reason that can be seen
 SLOW_S = 2.0  # a write, or a look, that takes longer is told
@@ -101,10 +102,12 @@ class Keeper:
             os.close(self._lock)
 
     def _await(self) -> Checkpoint | None:
-        """The next one; None where none comes for a while."""
+        """The next one, once it has settled; None where none comes for a while."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._next is not None, LOOK_S):
                 return None
+            if self._size:  # the first one counts nothing as told
+                self._changed.wait_for(lambda: self._is_closing, SETTLE_S)
             self._is_writing, self._is_over = True, self._is_closing
             checkpoint, self._next = self._next, None
             return checkpoint
