@@ -121,12 +121,11 @@ class House:
         seen, sent = len(self.messages), {name: feed.sent.total for name, feed in self.feeds.items()}
         return wait_for(lambda: {m.stream for m in self.messages[seen:] if self._is_behind(m, sent)} >= sent.keys())
 
-    def wait_until_kept(self) -> None:
-        """Until the daemon, which keeps state in `state`, has written twice: all streams that are here are in it."""
-        state = self.folder / "state" / "0.state"
-        for _ in range(2):
-            written_ns = state.stat().st_mtime_ns if state.exists() else 0
-            wait_for(lambda: state.exists() and state.stat().st_mtime_ns > written_ns)  # noqa: B023 - called at once
+    def wait_until_kept(self, workers: int = 1) -> None:
+        """Until each has written twice what it keeps in `state`: all streams that are here are in it. At once then."""
+        for state in 2 * [self.folder / "state" / f"{number}.state" for number in range(workers)]:
+            before_ns = written_ns(state)
+            wait_for(lambda: written_ns(state) > before_ns, look_s=0.001)  # noqa: B023 - called at once
 
     def _is_behind(self, message: AnyMessage, sent: dict[str, int]) -> bool:
         if not isinstance(message, PosteriorsMessage) or message.stream not in sent:
@@ -165,13 +164,23 @@ class House:
         return self.witness.messages
 
 
-def wait_for(is_so: Callable[[], bool], what: Callable[[], str] = lambda: "", timeout_s: float = PATIENCE_S) -> float:
+def wait_for(
+    is_so: Callable[[], bool],
+    what: Callable[[], str] = lambda: "",
+    timeout_s: float = PATIENCE_S,
+    look_s: float = LOOK_S,
+) -> float:
     """Until it is so; how long that took, in seconds."""
     began_s = time.monotonic()
     while not is_so():
         assert time.monotonic() - began_s < timeout_s, f"not within {timeout_s:g} s; {what()}"
-        time.sleep(LOOK_S)
+        time.sleep(look_s)
     return time.monotonic() - began_s
+
+
+def written_ns(path: Path) -> int:
+    """When a file was written last; 0 where it never was."""
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def free_port() -> int:

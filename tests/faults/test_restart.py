@@ -10,14 +10,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 import psutil
 import pytest
 
 from otolith.sources.network.returns import RESTARTED
+from otolith.wire.line import worker_of
 from otolith.wire.messages import StatusMessage
 from tests.faults.feeds import ProducerFeed
 from tests.faults.house import House, wait_for
+from tests.processes import children_of, is_alive
 
 PERIOD_S = 0.5
 TOLD_TWICE = round((PERIOD_S + 1.5) * 16000)  # by a kill, of one stream: a checkpoint's age, on a busy machine
@@ -35,15 +38,42 @@ def test_killed_again_and_again_it_declares_all_that_no_run_could_tell(keeping: 
     kills, recovered_s = 50 if is_full else 2, []
     for _ in range(kills):
         keeping.wait_until_kept()
-        keeping.daemon.process.kill()
-        keeping.daemon.process.wait()
-        began_s = time.monotonic()
-        keeping.start()
-        keeping.wait_until_told()
-        recovered_s.append(time.monotonic() - began_s)
-    verdicts = keeping.settle()
-    print(f"back within {max(recovered_s):.2f} s, median {sorted(recovered_s)[kills // 2]:.2f}", verdicts)
-    assert len({message.boot for message in keeping.messages_of("one")}) == kills + 1
+        recovered_s.append(kill_and_start(keeping))
+    check_kills(keeping, recovered_s)
+
+
+def test_killed_with_its_workers_again_and_again_it_declares_all_that_no_run_could_tell(
+    tmp_path: Path, is_full: bool
+) -> None:
+    """Every other time in the instant in which one of them has kept its streams' state."""
+    with House(tmp_path, ("one", "two", "four"), top=f"workers = 2\n{STATE}") as house:
+        assert {worker_of(name.encode(), 2) for name in house.feeds} == {0, 1}
+        kills, recovered_s = 20 if is_full else 3, []
+        for kill in range(kills):
+            house.wait_until_kept(workers=2)
+            if kill % 2:
+                time.sleep(PERIOD_S * kill / kills)
+            recovered_s.append(kill_and_start(house))
+        check_kills(house, recovered_s)
+
+
+def kill_and_start(house: House) -> float:
+    """How long it took until everything was predicted again, in seconds."""
+    workers = children_of(house.daemon.process.pid)
+    house.daemon.process.kill()
+    house.daemon.process.wait()
+    began_s = time.monotonic()
+    wait_for(lambda: not any(map(is_alive, workers)))
+    house.start()
+    house.wait_until_told()
+    return time.monotonic() - began_s
+
+
+def check_kills(house: House, recovered_s: list[float]) -> None:
+    verdicts, kills = house.settle(), len(recovered_s)
+    told = {name: f"untold {verdict.untold}, twice {verdict.twice}" for name, verdict in verdicts.items()}
+    print(f"{kills} kills, back in {median(recovered_s):.2f} s (median), {max(recovered_s):.2f} s at most; {told}")
+    assert len({message.boot for message in house.messages_of("one")}) == kills + 1
     for verdict in verdicts.values():
         assert verdict.untold == 0
         assert verdict.twice < kills * TOLD_TWICE

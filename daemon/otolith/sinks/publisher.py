@@ -56,7 +56,12 @@ class Publisher:
 
     def await_return(self) -> None:
         """Until whoever listened to the run before this one has had time to come back."""
-        time.sleep(max(0.0, self._bound_s + RETURN_S - time.monotonic()))
+        time.sleep(max(0.0, self.return_s))
+
+    @property
+    def return_s(self) -> float:
+        """For how long they may still be on their way; less than 0 behind that."""
+        return self._bound_s + RETURN_S - time.monotonic()
 
     def take(self, message: Message) -> None:
         """Send `[topic, payload]` if anyone wants it; never waits (XPUB drops for a subscriber that is full)."""

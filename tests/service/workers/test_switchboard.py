@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,8 @@ from otolith.wire.messages import AnyMessage, GapMessage
 from otolith.wire.subscriber import Subscriber
 from tests.sources.producing import HEADER, SOUND, Stranger, datagrams_to, strangers
 
+FIELDS: dict[str, Any] = {"boot": "d", "seq": 0, "stream": "kitchen", "model": "m@0", "time_ns": 0, "position": 0}
+MANY = 5000  # more than ZeroMQ holds at one end
 INGEST = IngestSettings(bind=["zmq+tcp://127.0.0.1:*", "udp://127.0.0.1:0"])
 
 
@@ -152,6 +156,30 @@ def test_what_a_worker_says_is_published_without_what_is_ours(board: Switchboard
     assert (message.stream, message.seq, message.lost) == ("kitchen", 0, 1)
 
 
+def test_what_workers_say_first_waits_for_those_who_listened_before_and_holds_up_nobody(
+    board: Switchboard, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otolith.sinks.publisher.RETURN_S", 60)
+    with (
+        Subscriber(board.endpoint) as subscriber,
+        worker_on(line := board.connect(0)) as ingest,
+        closing(Relay(line, Ledger())) as relay,
+    ):
+        for seq in range(MANY):
+            relay.take(GapMessage(**{**FIELDS, "seq": seq}, lost=1, reason=""))
+        stranger.send(0)
+        assert told(turn(board, ingest, is_heard)) == [(0, "")]
+        turn(board, None, lambda _: not board.wait(0.05))  # it sleeps: what waits does not wake it
+        assert subscriber.receive(0.05) is None
+        monkeypatch.setattr("otolith.sinks.publisher.RETURN_S", 0)
+        heard: list[int] = []
+        while len(heard) < MANY:
+            board.serve()
+            if (message := subscriber.receive(0)) is not None:
+                heard.append(message.seq)
+    assert heard == list(range(MANY))
+
+
 def publish(line: Line, standing: Standing) -> None:
     """A message of a worker's, and how its stream stands behind it."""
 
@@ -160,6 +188,5 @@ def publish(line: Line, standing: Standing) -> None:
             return standing.encode()
 
     relay = Relay(line, Told())
-    fields = {"boot": "d", "seq": 0, "stream": "kitchen", "model": "m@0", "time_ns": 0, "position": 0}
-    relay.take(GapMessage(**fields, lost=1, reason=""))
+    relay.take(GapMessage(**FIELDS, lost=1, reason=""))
     relay.close()

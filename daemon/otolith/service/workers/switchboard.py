@@ -65,7 +65,7 @@ class Switchboard:
         self._doors: list[Door] = []
         self.lines = [Line(folder, number, 0, of=settings.workers) for number in range(settings.workers)]
         self._wires: list[list[zmq.Socket[bytes]]] = [[] for _ in self.lines]
-        self._has_opened = False
+        self._has_opened = self._speaks = False
         self._poller = zmq.Poller()
         self._ready: set[zmq.Socket[bytes] | int] = set()
         self._publisher = Publisher(settings.publish, guard)
@@ -75,7 +75,6 @@ class Switchboard:
             self._messages = self._context.socket(zmq.PULL)
             self._messages.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES)
             self._messages.bind(self.lines[0].messages)
-            self._poller.register(self._messages, zmq.POLLIN)
             for endpoint in endpoints:
                 self._doors.append(open_door(endpoint, ingest.allow, self._context, self.faults, guard))
                 self._poller.register(self._doors[-1].waitable, zmq.POLLIN)
@@ -87,11 +86,13 @@ class Switchboard:
 
     def connect(self, number: int) -> Line:
         """A fresh line for a worker's next life; what waited in the old one is lost, and will be told."""
-        self.serve()  # the last words of the life before: what it has told is not lost
+        self.serve()
         for wire in self._wires[number]:
             self._poller.unregister(wire)
             wire.close(linger=0)
         before = self.lines[number]
+        if before.life:
+            self._publish()  # its last words, early or not: what it has told is not lost
         line = self.lines[number] = Line(before.folder, number, before.life + 1, self._told_ns(number), before.of)
         self._wires[number] = [self._wire(line.blocks(door)) for door in range(len(self._doors))]
         return line
@@ -104,7 +105,8 @@ class Switchboard:
     def serve(self) -> None:
         """Hand on what came; never waits."""
         now_s = time.monotonic()
-        self._publish()
+        if self._may_speak():
+            self._publish()
         if self._is_open():
             for number, door in enumerate(self._doors):
                 self._forward(number, door, now_s)
@@ -115,6 +117,13 @@ class Switchboard:
     def pulse(self) -> bool:
         """Once a second: do messages leave?"""
         return self._publisher.pulse()
+
+    def _may_speak(self) -> bool:
+        """Until those who listened to the run before may be back, what workers say waits where it comes in."""
+        if not self._speaks and self._publisher.return_s <= 0:
+            self._speaks = True
+            self._poller.register(self._messages, zmq.POLLIN)
+        return self._speaks
 
     def _is_open(self) -> bool:
         """Until every worker has come to its line for the first time, blocks wait at the doors."""
