@@ -100,9 +100,16 @@ class ProducerFeed(Feed):
     def __init__(self, ingest: str, name: str, pcm: NDArray[np.int16], *, timed: bool = True) -> None:
         super().__init__(name, pcm, timed=timed)
         self.producer = Producer(ingest, stream=name, rate=RATE)
+        self._lost = 0
+
+    def lose(self, count: int) -> None:
+        """So many samples go missing before the next; while it is held."""
+        self.sent.total += count
+        self._lost += count
 
     def push(self, samples: NDArray[np.int16], time_ns: int | None) -> None:
-        self.producer.push(samples, time_ns=time_ns)
+        self.producer.push(samples, time_ns=time_ns, lost=self._lost)
+        self._lost = 0
 
     def flush(self) -> None:
         self.producer.wait(5.0)

@@ -47,6 +47,7 @@ class House:
         feeds_to: str = "",
         top: str = "",
         tail: str = "",
+        silence_s: float = 60,
         log: str = "",
         **environment: str,
     ) -> None:
@@ -57,7 +58,7 @@ class House:
         self.udp = ("127.0.0.1", free_port())
         path = folder / "model.onnx"
         self.model = Model.open(write_tiny(path, "audio") if model is None else Path(shutil.copy(model, path)))
-        self.config = folder / "otolith.toml"
+        self.config, self._silence_s = folder / "otolith.toml", silence_s
         self.write_settings(top, tail)
         noise = np.random.default_rng(0).integers(-9000, 9000, 3 * 16000 + 17, np.int16)
         self.pcm = noise if pcm is None else pcm
@@ -70,7 +71,7 @@ class House:
     def write_settings(self, top: str = "", tail: str = "") -> None:
         self.config.write_text(
             f'publish = "{self.endpoint}"\ncontrol = "{self.folder}/control"\n{top}\n'
-            f'[ingest]\nbind = ["{self.ingest}", "udp://127.0.0.1:{self.udp[1]}"]\nsilence_s = 60\n'
+            f'[ingest]\nbind = ["{self.ingest}", "udp://127.0.0.1:{self.udp[1]}"]\nsilence_s = {self._silence_s}\n'
             f'[[route]]\npattern = "*"\nmodel = "model.onnx"\nposteriors_per_s = 50\n{tail}'
         )
 

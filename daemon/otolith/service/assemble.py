@@ -92,6 +92,8 @@ def _assemble(
 
     kept = NOTHING_KEPT if keeper is None else keeper.estate
     ingest = Ingest(settings.ingest, admission(reception.terms), line, guard, kept)
+    if keeper is not None:
+        keeper.gone = ingest.gone
     loop.report = Report(boot, ingest.faults, None if line is None else line.worker)
     loop.attend("ingest", Arrivals(ingest, loop, reception.welcome).run)
     return Daemon(loop, publisher, reception, ingest, tally)

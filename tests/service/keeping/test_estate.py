@@ -12,7 +12,9 @@ from otolith.service.ailments import Ailments
 from otolith.service.keeping.checkpoint import Checkpoint, encode
 from otolith.service.keeping.estate import KEPT_S, SLACK_S, Estate, read_estate
 from otolith.service.keeping.keeper import Keeper
+from otolith.sources.network.returns import RESTARTED
 from tests.service.keeping.test_keeper import checkpoint, kept, settings
+from tests.sources.network.test_roster import Driven, told
 
 NOISE_S = 0.5  # of a loaded machine
 
@@ -72,6 +74,23 @@ def test_a_run_that_ends_before_its_streams_are_back_hands_on_since_when_they_ma
         keeper = Keeper(settings(tmp_path), tmp_path, 0, Ailments())
         assert 30 + SLACK_S - 0.1 <= lacks_until_s(keeper.estate) <= 30 + SLACK_S + 3 * NOISE_S
         keeper.close(checkpoint(kitchen=kept(1)))
+
+
+def test_a_stream_that_fell_silent_tells_the_next_run_but_one_what_it_lost(tmp_path: Path) -> None:
+    first, driven = Keeper(settings(tmp_path), tmp_path, 0, Ailments()), Driven()
+    driven.now_s = time.monotonic()
+    driven.take(90_000)
+    driven.fall_silent()
+    first.gone = driven.roster.returns.gone
+    first.close(checkpoint())
+    Keeper(settings(tmp_path), tmp_path, 0, Ailments()).close(checkpoint())  # it is not back yet
+    third = Keeper(settings(tmp_path), tmp_path, 0, Ailments())
+    driven = Driven(kept=third.estate)
+    driven.take(91_000)
+    assert [told(block) for block in driven.blocks()] == [(10, 990, RESTARTED)]
+    third.estate.ask("kitchen")
+    third.close(checkpoint())
+    assert read_estate(tmp_path).standing("kitchen") is None  # it is here again, and kept as others are
 
 
 def test_a_checkpoint_of_a_first_run_tells_when_it_was_taken(tmp_path: Path) -> None:

@@ -84,6 +84,17 @@ def test_young_streams_count_as_new_ones() -> None:
     assert driven.refusal(100, 10, "two") == "hurried"
 
 
+def test_who_fell_silent_within_a_minute_may_come_back_to_the_next_run_and_who_said_goodbye_may_not() -> None:
+    driven = Driven()
+    driven.take(0, stream="silent")
+    driven.take(0, stream="polite")
+    driven.take(10, 0, stream="polite", end=True)
+    driven.fall_silent()
+    returns = driven.roster.returns
+    assert returns.gone(driven.now_s - 1) == {"silent": Standing("b", 10)}
+    assert returns.gone(driven.now_s + 1) == {}
+
+
 @given(
     checkpoint=st.integers(-200, 400),
     heard=st.integers(1, 200),

@@ -49,10 +49,14 @@ class Group(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, array_like=True, frozen=True):
-    """All streams of one process, but for those that began after `since_ns`, UTC: they may have been heard as well."""
+    """All streams of one process, but for those that began after `since_ns`, UTC: they may have been heard as well.
+
+    Of those from the network that are `gone` it is known how far they had come: their producer's run, and its count.
+    """
 
     groups: list[Group]
     since_ns: int = 0  # unknown: a file of an earlier version
+    gone: dict[str, tuple[str, int]] = {}
 
 
 def collect(listeners: Iterable[tuple[str, Listener]], *, with_unheard: bool = False) -> Checkpoint:

@@ -24,13 +24,19 @@ SLACK_S = 3.0  # a stream's first samples are older than that by what its produc
 log = logging.getLogger(__name__)
 
 
-class Estate:
-    """What was `kept`, and `since_ns` (UTC): what began later may have been heard, and is not in it; 0: nobody did."""
+Gone = dict[str, tuple[str, int]]  # by stream: its producer's run, and how far that had come
 
-    def __init__(self, kept: Mapping[str, Kept] | None = None, since_ns: int = 0) -> None:
+
+class Estate:
+    """What was `kept`, who was `gone`, and `since_ns` (UTC): what began later may have been heard, and is not in it.
+
+    Where nobody heard anything before, that is 0.
+    """
+
+    def __init__(self, kept: Mapping[str, Kept] | None = None, since_ns: int = 0, gone: Gone | None = None) -> None:
         now_s = time.monotonic()
         age_s = max(0.0, (time.time_ns() - since_ns) / 1e9) if since_ns else -math.inf
-        self._kept, self._since_ns = dict(kept or {}), since_ns
+        self._kept, self._gone, self._since_ns = dict(kept or {}), dict(gone or {}), since_ns
         self._since_s, self._until_s = now_s - age_s, now_s + KEPT_S
 
     @property
@@ -40,6 +46,7 @@ class Estate:
 
     def ask(self, stream: str) -> Kept | None:
         """What the run before knew of a stream; it is told once."""
+        self._gone.pop(stream, None)
         return self._kept.pop(stream, None)
 
     def peek(self, stream: str) -> Kept | None:
@@ -49,7 +56,10 @@ class Estate:
     def standing(self, stream: str) -> Standing | None:
         """How far the run before had come with a stream from the network. From any thread."""
         kept = self._kept.get(stream)
-        return Standing(kept.ear.boot, kept.ear.seq) if kept is not None and kept.ear.boot else None
+        if kept is not None and kept.ear.boot:
+            return Standing(kept.ear.boot, kept.ear.seq)
+        gone = self._gone.get(stream)
+        return None if gone is None else Standing(*gone)
 
     def may_lack(self, age_s: float, now_s: float) -> bool:
         """May a stream of that age have been heard, though it is not kept: is it younger than what is?
@@ -62,11 +72,12 @@ class Estate:
         """As given, for the run after this one: it may come back there; 0 once all that comes back is here."""
         return self._since_ns if now_s < self._until_s else 0
 
-    def absent(self, now_s: float) -> list[Group]:
+    def absent(self, now_s: float) -> tuple[list[Group], Gone]:
         """The streams that have not come back yet: they may still, in the run after the next crash."""
-        if self._kept and now_s > self._until_s:
+        if now_s > self._until_s:
             self._kept.clear()
-        return [alone(stream, kept) for stream, kept in list(self._kept.items())]
+            self._gone.clear()
+        return [alone(stream, kept) for stream, kept in self._kept.items()], self._gone
 
 
 def read_estate(folder: Path) -> Estate:
@@ -76,6 +87,7 @@ def read_estate(folder: Path) -> Estate:
     of, a minute back at most. Of a run that ended longer ago nobody knows what it heard at last.
     """
     kept: dict[str, Kept] = {}
+    gone: Gone = {}
     now_ns, since_ns = time.time_ns(), 0
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         written_ns = now_ns
@@ -88,13 +100,14 @@ def read_estate(folder: Path) -> Estate:
             found, taken_ns = spread(checkpoint), checkpoint.since_ns or written_ns
         except (CheckpointError, OSError) as error:
             log.warning("state %s: %s; its streams start afresh", path, error)
-            found, taken_ns = {}, written_ns
+            checkpoint, found, taken_ns = Checkpoint([]), {}, written_ns
         for stream, each in found.items():
             if stream not in kept or kept[stream].ear.told_ns < each.ear.told_ns:
                 kept[stream] = each
         if now_ns - written_ns <= KEPT_S * 1e9:
             since_ns = min(since_ns or now_ns, taken_ns)
-    return Estate(kept, since_ns and max(since_ns, now_ns - round(KEPT_S * 1e9)))
+            gone |= checkpoint.gone
+    return Estate(kept, since_ns and max(since_ns, now_ns - round(KEPT_S * 1e9)), gone)
 
 
 def read_state(path: Path) -> Checkpoint:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition, Thread
@@ -19,6 +19,7 @@ from otolith.service.keeping.checkpoint import Checkpoint, encode
 from otolith.service.keeping.disk import ALLOWED, obstacle, replace_file
 from otolith.service.keeping.estate import SUFFIX, Estate, read_estate
 from otolith.settings import StateSettings
+from otolith.wire.line import Standing
 
 PART = "state"
 LOCK = ".lock"
@@ -33,7 +34,7 @@ LAST_S = 1.0  # for the last checkpoint of a clean stop
 class Keeper:
     """Keeps `folder`'s file number `number`, of this process alone; where it cannot, `ailments` say so.
 
-    `estate` is what the run before left there.
+    `estate` is what the run before left there; `gone` tells, at a moment, how far streams had come that fell silent.
     """
 
     def __init__(self, settings: StateSettings, folder: Path, number: int, ailments: Ailments) -> None:
@@ -45,6 +46,7 @@ class Keeper:
         self._ails = self._is_doubted = False  # the last write failed; the next one may not end as that did
         self._obstacle = ""
         self.estate = Estate()
+        self.gone: Callable[[float], Mapping[str, Standing]] = lambda _now_s: {}
         with self._telling():
             self._hold(HOLD_S)
             self.estate = read_estate(folder)
@@ -157,8 +159,9 @@ class Keeper:
     def _with_absent(self, checkpoint: Checkpoint) -> Checkpoint:
         """With what may come back in the run after this one, and when it was taken."""
         now_s = time.monotonic()
-        groups = [*checkpoint.groups, *self.estate.absent(now_s)]
-        return Checkpoint(groups, self.estate.since_ns(now_s) or time.time_ns())
+        groups, absent = self.estate.absent(now_s)
+        gone = absent | {stream: (at.boot, at.seq) for stream, at in self.gone(now_s).items()}
+        return Checkpoint([*checkpoint.groups, *groups], self.estate.since_ns(now_s) or time.time_ns(), gone)
 
 
 def open_keeper(settings: StateSettings, number: int, ailments: Ailments) -> Keeper | None:

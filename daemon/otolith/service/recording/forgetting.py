@@ -10,8 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from otolith.errors import OtolithError
-from otolith.service.keeping.checkpoint import Checkpoint, CheckpointError, Group, decode, encode, spread
+from otolith.service.keeping.checkpoint import CheckpointError, Group, decode, encode, spread
 from otolith.service.keeping.disk import replace_file
 from otolith.service.keeping.estate import SUFFIX
 from otolith.service.keeping.keeper import LOCK
@@ -76,12 +78,13 @@ def _find_states(path: Path, found: Found) -> None:
     if path.stat().st_mtime >= wish.before_s:
         return
     try:
-        kept = spread(decode(path.read_bytes()))
+        checkpoint = decode(path.read_bytes())
+        kept = spread(checkpoint).keys() | checkpoint.gone.keys()
     except CheckpointError:
         if wish.stream is None:
             found.states.append((path, []))
         return
-    streams = [stream for stream in kept if wish.stream in (None, stream)]
+    streams = [stream for stream in sorted(kept) if wish.stream in (None, stream)]
     if streams or wish.is_all:
         found.states.append((path, streams))
 
@@ -105,8 +108,9 @@ def _remove_streams(path: Path, streams: list[str], wish: Wish) -> None:
         path.unlink(missing_ok=True)
         return
     before, written = decode(path.read_bytes()), path.stat()
+    gone = {stream: at for stream, at in before.gone.items() if stream not in streams}
     groups = [_without(group, streams) for group in before.groups]
-    replace_file(path, encode(Checkpoint([group for group in groups if group.streams], before.since_ns)))
+    replace_file(path, encode(msgspec.structs.replace(before, groups=[g for g in groups if g.streams], gone=gone)))
     os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))  # it is as old as it was
 
 

@@ -20,7 +20,7 @@ from otolith.sources.network.returns import NOTHING_KEPT, Remembered
 from otolith.sources.network.roster import Admit, Arrival, Opened, Roster
 from otolith.wire.block import MAX_NAME_BYTES, PASSING, Answer, RefusedError
 from otolith.wire.guard import Guard
-from otolith.wire.line import Line
+from otolith.wire.line import Line, Standing
 
 BLOCKS_A_WAKE = 4096  # by each door: a flood takes so much of one wake-up, and not more
 TOLD_A_SECOND = 1024  # refusals and the like: who floods us is not answered in kind
@@ -77,6 +77,10 @@ class Ingest:
     def __len__(self) -> int:
         """How many streams there are."""
         return len(self._roster)
+
+    def gone(self, now_s: float) -> dict[str, Standing]:
+        """How far streams had come that fell silent of late. From any thread."""
+        return self._roster.returns.gone(now_s)
 
     def wait(self, timeout_s: float) -> bool:
         """Until something came, `wake` was called or the time is over; whether there is anything to look at."""

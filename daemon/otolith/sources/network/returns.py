@@ -5,7 +5,6 @@ It may have been here before, in a worker that died, or in a run of the daemon b
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,13 +61,19 @@ class Returns:
 
     def __init__(self, ahead_s: float, kept: Remembered = NOTHING_KEPT) -> None:
         self._ahead_s, self._kept = ahead_s, kept
-        self._gone: OrderedDict[str, Standing] = OrderedDict()  # streams that ended here
+        self._gone: dict[str, tuple[Standing, float]] = {}  # streams that ended here, and when they were last heard
 
-    def leave(self, stream: str, standing: Standing) -> None:
+    def leave(self, stream: str, standing: Standing, heard_s: float) -> None:
         """A stream has ended, and may come back; one that said goodbye is `OVER`."""
-        self._gone[stream] = standing
+        self._gone[stream] = standing, heard_s
         if len(self._gone) > GONE_KEPT:
-            self._gone.popitem(last=False)
+            del self._gone[next(iter(self._gone))]
+
+    def gone(self, now_s: float) -> dict[str, Standing]:
+        """Who is no longer here and may come back with a loss that counts. From any thread."""
+        since_s = now_s - self._ahead_s
+        gone = self._gone.copy()  # one step, whoever comes or goes meanwhile
+        return {stream: at for stream, (at, heard_s) in gone.items() if heard_s > since_s and at is not OVER}
 
     def come(self, stream: str) -> None:
         """A stream is here, whether it has come back or not."""
@@ -80,7 +85,8 @@ class Returns:
         `died` is how far it had come in a worker that died. A stream so young that the run before may have heard it,
         and had not kept it yet when it was killed, goes on from its very beginning.
         """
-        if standing := died or self._gone.get(stream):
+        gone, _ = self._gone.get(stream, (None, 0.0))
+        if standing := died or gone:
             return Return(standing.seq, DIED if died else LOST) if self._goes_on(standing, header, wrap) else None
         if (kept := self._kept.standing(stream)) and self._goes_on(kept, header, wrap):
             return Return(kept.seq, RESTARTED)

@@ -98,7 +98,7 @@ class Roster(Generic[Origin]):
         self._limits, self._admit = limits, admit
         self._ahead_s = max(AHEAD_S, limits.silence_s)
         self._streams: OrderedDict[str, _Entry[Origin]] = OrderedDict()  # the longest silent first
-        self._returns = Returns(self._ahead_s, kept)
+        self.returns = Returns(self._ahead_s, kept)
         self._arrivals: list[Arrival] = []
         self._bytes = 0  # of all entries
         self._may_open = self._burst
@@ -131,7 +131,7 @@ class Roster(Generic[Origin]):
         lost = 0 if entry is None or anew else self._missing(entry, header, wrap)
         is_new, reason = entry is None or bool(anew), LOST
         if entry is None or anew:
-            back = self._returns.find(stream, header, now_s, wrap, standing) if entry is None or standing else None
+            back = self.returns.find(stream, header, now_s, wrap, standing) if entry is None or standing else None
             entry = self._open(stream, header, origin, now_s, anew, back)
             lost, reason = _step(entry, header, wrap), back.reason if back else LOST
         entry.origin, entry.heard_s = origin, now_s
@@ -224,7 +224,7 @@ class Roster(Generic[Origin]):
         if anew:
             self._end(self._streams[stream], anew)
         self._arrivals.append(opened)
-        self._returns.come(stream)
+        self.returns.come(stream)
         entry = self._streams[stream] = _Entry(opened, header.boot, seq, origin)
         return entry
 
@@ -242,7 +242,8 @@ class Roster(Generic[Origin]):
         self._bytes -= entry.bytes
         del self._streams[stream]
         self._arrivals.append(Ended(stream, reason))
-        self._returns.leave(stream, OVER if reason == GOODBYE else Standing(entry.boot, entry.expected))
+        standing = OVER if reason == GOODBYE else Standing(entry.boot, entry.expected)
+        self.returns.leave(stream, standing, entry.heard_s)
 
     def _time_ns(self, entry: _Entry[Origin], header: Header, now_ns: int) -> int:
         """The capture time that a block tells where it can be true, that of its arrival otherwise."""
