@@ -71,12 +71,13 @@ def greet(walk: Walk, subscriber: Subscriber, samples: NDArray[np.int16], name: 
             producer.push(samples[:BLOCK])
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_stream_that_lost_nothing_over_a_clean_restart_is_told_as_if_there_had_been_none(
-    endpoint: str, tmp_path: Path, sound: NDArray[np.float32], words: Model
+    workers: int, endpoint: str, tmp_path: Path, sound: NDArray[np.float32], words: Model
 ) -> None:
     pushed = np.round(sound[:48000] * 32767).astype(np.int16)
     stopped_at = 20 * BLOCK - 300  # within a frame
-    walk = Walk(tmp_path, endpoint)
+    walk = Walk(tmp_path, endpoint, workers)
     with Subscriber(endpoint) as subscriber, Producer(walk.ingest, stream="room", rate=16000) as producer:
         with walk.daemon() as daemon:
             greet(walk, subscriber, pushed, "guest-1")

@@ -251,7 +251,7 @@ class Reception:
         """Why a stream from the network cannot go on; how many samples behind `kept` a dead worker has told of."""
         if kept.ear.boot != opened.boot:
             return "its producer began anew", None
-        if self._line is None:
+        if not opened.died:
             return "" if kept.ear.seq == opened.seq else "its producer began again", None
         return "", opened.seq - kept.ear.seq
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from otolith.inference.framing import Samples
 from otolith.settings import IngestSettings
-from otolith.sources.network.returns import LOST, NOTHING_KEPT, OVER, Remembered, Return, Returns, apart
+from otolith.sources.network.returns import DIED, LOST, NOTHING_KEPT, OVER, Remembered, Return, Returns, apart
 from otolith.sources.source import LATE, Block
 from otolith.wire.block import Header, Kind, RefusedError
 from otolith.wire.line import Standing
@@ -36,7 +36,8 @@ BLOCK_BYTES = 256  # what a block costs beside its samples, or a flood of empty 
 class Opened:
     """A stream appeared: what its first block says of it. `rate` is in Hz; sound is mono by now.
 
-    It begins at `seq` of its producer's run `boot`; what is missing from there on is told with its blocks.
+    It begins at `seq` of its producer's run `boot`; what is missing from there on is told with its blocks. Had a worker
+    told of it so far that `died`?
     """
 
     stream: str
@@ -45,6 +46,7 @@ class Opened:
     channels: int
     boot: str = field(default="", compare=False)
     seq: int = field(default=0, compare=False)
+    died: bool = field(default=False, compare=False)
 
 
 class Received(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -214,7 +216,8 @@ class Roster(Generic[Origin]):
         """A place for a new stream; the one that began `anew` under its name ends. Raises `RefusedError`."""
         limits = self._limits
         seq = header.seq if back is None else back.seq
-        opened = Opened(stream, header.kind, header.rate, header.channels, header.boot, seq)
+        died = back is not None and back.reason == DIED
+        opened = Opened(stream, header.kind, header.rate, header.channels, header.boot, seq, died)
         if why := self._admit(opened):
             raise RefusedError("unrouted", why)
         if not anew and len(self._streams) >= limits.max_streams:
