@@ -74,3 +74,17 @@ def test_whoever_leaves_is_waited_for_no_longer(tiny_audio: Model) -> None:
     assert company.step(0.0) == []
     goes.close()
     assert len(company.step(0.001)) == 1
+
+
+def test_while_another_model_is_waited_for_a_frame_has_waited_since_it_came(
+    tiny_audio: Model, tiny_sensor: Model
+) -> None:
+    """Nobody looked for it: the loop is woken for what the others lack, or when their time is up."""
+    company = Company(SETTINGS)
+    (audio, *_), (sensor, *_) = ([company.join(model) for _ in range(3)] for model in (tiny_audio, tiny_sensor))
+    audio.push(frames(1))
+    assert company.step(10.0) == []
+    sensor.push(np.zeros((1, 6), np.float32))
+    assert [seat for seat, _ in company.step(10.02, since_s=10.005)] == [audio]
+    assert company.due_s == 10.025
+    assert [seat for seat, _ in company.step(10.025)] == [sensor]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import signal
 import threading
 import time
@@ -36,6 +37,16 @@ def test_every_sample_of_a_live_source_is_taken_or_counted(lengths: list[int], t
     taken += blocks_of(inbox.take(0))
     assert sum(len(b.samples) + b.lost for b in taken) == sum(lengths)
     assert all(b.reason == LATE for b in taken if b.lost)
+
+
+def test_it_tells_when_the_first_of_what_is_taken_came() -> None:
+    inbox, shelf = Inbox(), Shelf("s", bound=1000, live=True)
+    before_s = time.monotonic()
+    inbox.put(shelf, block(10), Event())
+    between_s = time.monotonic()
+    inbox.put_live([(shelf, [block(10), block(10)])])
+    assert before_s <= inbox.take(0).since_s <= between_s
+    assert inbox.take(0).since_s == math.inf
 
 
 def test_the_oldest_go_first() -> None:

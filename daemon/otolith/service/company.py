@@ -52,13 +52,17 @@ class Company:
         """How many more blocks make it worth to look before that."""
         return max(1, min((self._missing(p.engine) for p in self._parties.values() if p.engine.waiting), default=1))
 
-    def step(self, now_s: float) -> list[tuple[Seat, list[Event]]]:
-        """Step what need not wait any longer."""
+    def step(self, now_s: float, since_s: float | None = None) -> list[tuple[Seat, list[Event]]]:
+        """Step what need not wait any longer; the first of what came last did at `since_s`, or now.
+
+        While one engine's frames wait, nobody looks whether another's begin to: they have waited when they are found.
+        """
+        came_s = now_s if since_s is None else min(since_s, now_s)
         told: list[tuple[Seat, list[Event]]] = []
         for party in self._parties.values():
             engine = party.engine
             if engine.waiting and party.due_s == math.inf:
-                party.due_s = now_s + self._settings.max_delay_ms / 1000
+                party.due_s = came_s + self._settings.max_delay_ms / 1000
             if engine.waiting == engine.streams or now_s >= party.due_s:
                 told += engine.step()
             elif self._missing(engine) <= 0:

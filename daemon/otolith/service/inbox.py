@@ -6,6 +6,8 @@ tells how many samples that was. Streams come and go while the loop runs.
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -57,11 +59,15 @@ class Shelf:
 
 @dataclass(slots=True)
 class Taken:
-    """What one wake-up finds: blocks by stream, then the streams that ended behind them, then the work that is over."""
+    """What one wake-up finds: blocks by stream, then the streams that ended behind them, then the work that is over.
+
+    `since_s` is when the first of the blocks came, by the monotonic clock; infinity where there is none.
+    """
 
     blocks: list[tuple[Shelf, list[Block]]]
     ended: list[Shelf]
     finished: list[tuple[str, Exception | None]]
+    since_s: float = math.inf
 
 
 class Inbox:
@@ -72,6 +78,7 @@ class Inbox:
         self._ended: list[Shelf] = []
         self._finished: list[tuple[str, Exception | None]] = []
         self._arrived = 0  # blocks since the last take
+        self._since_s = math.inf  # when the first of them came
         self._enough = 1
         self._woken = False
         lock = RLock()  # a signal handler may wake the very thread that holds it
@@ -86,7 +93,7 @@ class Inbox:
                 self._room.wait(0.2)
             shelf.add(block)
             self._filled[shelf] = None
-            self._arrived += 1
+            self._count(1)
             if self._arrived >= self._enough:  # a wake-up costs more than a frame: not for each block of many
                 self._changed.notify()
 
@@ -99,7 +106,7 @@ class Inbox:
                 for block in those:
                     shelf.add(block)
                 self._filled[shelf] = None
-                self._arrived += len(those)
+                self._count(len(those))
             if self._arrived >= self._enough:
                 self._changed.notify()
 
@@ -128,11 +135,17 @@ class Inbox:
         with self._changed:
             self._enough = enough
             self._changed.wait_for(self._is_worth_a_look, timeout_s)
-            self._woken, self._arrived, self._enough = False, 0, 1
-            taken = Taken([(shelf, shelf.take_all()) for shelf in self._filled], self._ended, self._finished)
+            blocks = [(shelf, shelf.take_all()) for shelf in self._filled]
+            taken = Taken(blocks, self._ended, self._finished, self._since_s)
+            self._woken, self._arrived, self._since_s, self._enough = False, 0, math.inf, 1
             self._filled, self._ended, self._finished = {}, [], []
             self._room.notify_all()
             return taken
+
+    def _count(self, blocks: int) -> None:
+        if not self._arrived:
+            self._since_s = time.monotonic()
+        self._arrived += blocks
 
     def _is_worth_a_look(self) -> bool:
         return self._woken or bool(self._ended or self._finished) or self._arrived >= self._enough

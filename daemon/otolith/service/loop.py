@@ -191,7 +191,7 @@ class Loop:
                     self.taping.hear(shelf.name, listener, block)
                 if messages := listener.take(block):
                     self._publish(messages)
-        for seat, events in self._company.step(started_s):
+        for seat, events in self._company.step(started_s, taken.since_s):
             if messages := self._seats[seat].hear(events):
                 self._publish(messages)
         if self._reliefs:
