@@ -15,7 +15,7 @@ from otolith.errors import ModelError, OtolithError
 from otolith.inference.card import Proof
 from otolith.inference.card_text import read_card, write_card
 from otolith.inference.gate.gate import inspect
-from otolith.trial import Trial, open_model
+from otolith.trial import GENTLER, Trial, open_model
 from tests.tiny import HOP_LENGTH, tiny_card, tiny_graph, with_card
 
 WIDE = 1000
@@ -47,6 +47,14 @@ def test_a_good_model_passes_and_is_the_same_as_without(tiny_audio_file: Path, s
     assert model.digest == again.digest
     posteriors, _ = model.step(sound[:HOP_LENGTH].reshape(1, 1, -1), model.fresh_state())
     assert posteriors.shape == (1, 1, 3)
+
+
+def test_a_gentle_one_gives_way_to_whoever_calls(tiny_audio_file: Path) -> None:
+    ours = psutil.Process().nice()
+    with Trial(gentle=True) as trial:
+        (process,) = psutil.Process().children()
+        assert process.nice() == min(19, ours + GENTLER)
+        assert trial.open(tiny_audio_file).card.kind == "audio"
 
 
 def test_a_model_that_fails_its_proof_is_refused_there_with_the_same_words(

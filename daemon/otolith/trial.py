@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 CPU_S = 2  # of a model's own, less what is left of a whole second: one that needs more could keep pace with nothing
 MEMORY_BYTES = 256 << 20  # of address space, beyond what interpreter and runtime have taken
 MEMORY_A_BYTE = 8  # and so much for each byte of the file: the runtime folds weights and packs them again
+GENTLER = 5  # of a niceness: beside streams that run, on a core that may be theirs, it has a third of a turn
 PATIENCE_S = 20.0  # by the clock: the machine may be busy, or the process wait for what never comes
 ANSWER_BYTES = 4096
 PASSED_ON = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH")  # and no secret of ours
@@ -36,11 +38,11 @@ class Trial:
     """The other process. It tries models one by one, and ends with `close`. Raises `OtolithError` where it cannot be.
 
     It begins `at_once`, or with the first model. `passed` is a folder that nobody else may enter, where it is noted
-    what passed, by digest: a worker that died comes back sooner.
+    what passed, by digest: a worker that died comes back sooner. A `gentle` one gives way to whoever calls.
     """
 
-    def __init__(self, passed: Path | None = None, *, at_once: bool = True) -> None:
-        self._passed = passed
+    def __init__(self, passed: Path | None = None, *, at_once: bool = True, gentle: bool = False) -> None:
+        self._passed, self._gentle = passed, gentle
         self._process: subprocess.Popen[bytes] | None = None
         if at_once:
             self._begin()
@@ -62,6 +64,9 @@ class Trial:
             raise OtolithError(f"no process to try models in can be started ({error.strerror})") from None
         finally:
             theirs.close()
+        if self._gentle:
+            with suppress(OSError):  # where that is forbidden it is as good, only sooner done
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, os.getpriority(os.PRIO_PROCESS, 0) + GENTLER)
         self._line, self._is_ready = ours, False
         self._line.settimeout(PATIENCE_S)
         return self._process

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from otolith import Model
 from otolith.wire.control import DaemonStatus, Request, ask, is_answered
 from otolith.wire.messages import AnyMessage, PosteriorsMessage
-from tests.faults.feeds import Feed, ProducerFeed
-from tests.faults.oracle import HOP, Verdict, Witness, judge
+from tests.faults.feeds import BLOCK, Feed, ProducerFeed
+from tests.faults.oracle import HOP, RATE, Verdict, Witness, judge
 from tests.processes import DaemonProcess
 from tests.tiny import write_tiny
 
@@ -133,6 +133,12 @@ class House:
             return False
         timed = self.feeds[message.stream].sent
         return not timed.began_ns or timed.index_of(message.time_ns) > sent[message.stream]
+
+    def delay_s(self, number: int) -> float:
+        """How long behind the last sample of its block a message was heard, but for what all of its stream have."""
+        message = self.messages[number]
+        rest = -self.feeds[message.stream].sent.index_of(message.time_ns) % BLOCK
+        return self.witness.heard_s[number] - message.time_ns / 1e9 - rest / RATE
 
     def settle(self, tolerance: float = TOLERANCE) -> dict[str, Verdict]:
         """Hold all streams until the daemon has told of all that was sent but for a broken frame, and judge."""

@@ -19,6 +19,7 @@ from otolith.service.host.systemd import while_reloading
 from otolith.service.loop import Loop
 from otolith.service.reception import Plan, Reception
 from otolith.service.renewal import ReadSettings, read_again
+from otolith.service.threads import yielding
 from otolith.sinks.publisher import Publisher
 from otolith.sinks.relay import Relay
 from otolith.sinks.tally import Tally
@@ -89,9 +90,12 @@ class Daemon:
             plan, self._plan = self._plan, None
             if plan is None:
                 raise UsageError("nothing is prepared that could change; ask for a reload")
-            changes = self.loop.ask(lambda: self.reception.change(plan, self.loop))
-        for change in changes:
-            log.info("%s", change, extra={"event": "changed"})
+            with yielding():
+                changes = self.loop.ask(lambda: self.reception.change(plan, self.loop))
+                while more := self.loop.ask(lambda: self.reception.change_some(self.loop)):
+                    changes += more
+                for change in changes:
+                    log.info("%s", change, extra={"event": "changed"})
         return changes
 
     def forget(self) -> None:

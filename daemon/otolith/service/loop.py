@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from otolith.service.recording.taping import Taping
 
 HELD_S = 2.0
-MANY = 20  # streams: the statuses of more at once would make frames late
+MANY = 20  # streams: what each has to tell would make frames late, if more told it at once
 THREADS_END_S = 0.3  # a reader that hangs (a frozen device) is left behind
 
 MakeListener = Callable[[], Listener]
@@ -195,8 +195,7 @@ class Loop:
             if messages := self._seats[seat].hear(events):
                 self._publish(messages)
         if self._reliefs:
-            for relief in [relief for relief in self._reliefs if relief.is_ready]:
-                self._hand_over(relief)
+            self._hand_over_some()
         for shelf in taken.ended:
             if self._keeper is not None and self._stop.is_set():
                 continue  # it is we who end: its state is kept
@@ -221,6 +220,14 @@ class Loop:
             done.set_result(work())
         except Exception as error:  # noqa: BLE001 - it is raised where it was asked
             done.set_exception(error)
+
+    def _hand_over_some(self) -> None:
+        """Those who stand at one frame still do at the next wake-up, but for a few."""
+        ready = [relief for relief in self._reliefs if relief.is_ready]
+        for relief in ready[:MANY]:
+            self._hand_over(relief)
+        if ready[MANY:]:
+            self._inbox.wake()
 
     def _hand_over(self, relief: Relief) -> None:
         listener = self._reliefs.pop(relief)

@@ -20,13 +20,15 @@ from otolith.service.inbox import Shelf
 from otolith.service.keeping.keeper import Keeper
 from otolith.service.keeping.resumption import Kept, Resumption, misfit
 from otolith.service.listener import FROM_ITS_START, Listener, check_rate
-from otolith.service.loop import Loop
+from otolith.service.loop import MANY, Loop
 from otolith.service.opening import at_route, at_stream, open_models, open_stream
 from otolith.service.relief import Relief
+from otolith.service.threads import yielding
 from otolith.settings import Listening, Settings, StreamSettings, route_for, triggers_for
 from otolith.sources.network.returns import DIED, RESTARTED
 from otolith.sources.resumed import resumed
 from otolith.sources.source import Source
+from otolith.trial import Trial
 from otolith.wire.line import Ledger, Line, Standing
 from otolith.wire.scribe import Scribe
 
@@ -129,11 +131,15 @@ class Reception:
     def prepare(self, settings: Settings) -> Plan:
         """All that a change to `settings` needs. From any thread; changes nothing. Raises `OtolithError`."""
         known = {model.digest: model for model in self.models.values()}
-        models = {path: known.get(model.digest, model) for path, model in open_models(settings).items()}
-        return self._make_plan(settings, models, self._plan)
+        with Trial(gentle=True) as trial, yielding():
+            models = {path: known.get(model.digest, model) for path, model in open_models(settings, trial).items()}
+            return self._make_plan(settings, models, self._plan)
 
     def change(self, plan: Plan, loop: Loop) -> list[str]:
-        """Listen as `plan` says from here on; what changed, a line each. In the loop's thread."""
+        """Listen as `plan` says from here on; what changed, a line each. In the loop's thread.
+
+        Streams that go on change by `change_some`, so that frames are stepped between them.
+        """
         before, self._plan = self._plan, plan
         wanted = {stream.name: stream for stream in plan.settings.stream}
         changes = []
@@ -144,12 +150,14 @@ class Reception:
         for name in plan.sources:
             self._listen(loop, wanted[name], plan)
             changes.append(f'stream "{name}": begins, {self._manners[name].model.identity}')
-        return changes + self._change_manners(loop)
+        return changes
 
-    def _change_manners(self, loop: Loop) -> list[str]:
-        """Streams that go on are listened to as is now wanted of them."""
-        changes = []
+    def change_some(self, loop: Loop) -> list[str]:
+        """Some more of the streams that go on are listened to as is now wanted of them, until there are none."""
+        changes: list[str] = []
         for shelf, listener in loop.listeners.items():
+            if len(changes) == MANY:
+                break
             if shelf.name not in self._manners or shelf is not self._shelves.get(shelf.name, shelf):
                 continue
             wanted, known = self._wanted(shelf.name), self._manners[shelf.name]
