@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from otolith.service.host.systemd import notify
 
-START_S, HANG_S = 60.0, 8.0  # without a word of a worker that starts, or works
+START_S, HANG_S = 60.0, 6.0  # without a word of a worker that starts, or works; less than the unit's WatchdogSec
 REPORT_S = 1.0  # how often systemd is told
 PATIENCE = 2  # reports without a word that arrives: the first has no time to
 
