@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 
 from otolith.settings import RecorderSettings
 from otolith.sinks import recorder as module
-from otolith.sinks.recorder import Begin, Disk, Recorder
+from otolith.sinks.archive import Begin
+from otolith.sinks.recorder import Disk, Recorder
 from otolith.sinks.segment import Ending, Heard, Opening, Recorded, read_segment
 from otolith.sinks.shelves import segments
 from otolith.wire.messages import GapMessage
@@ -22,15 +25,15 @@ BLOCK = 8000
 NOISE = np.random.default_rng(0).integers(-32768, 32768, BLOCK).astype(np.int16)  # FLAC makes it no smaller
 
 
-def opening(stream: str, missed: int, follows: str, dropped: int) -> Opening:
+def opening(stream: str, follows: str, missed: int) -> Opening:
     return Opening(
         stream=stream, boot="b", model="m@1", digest="1", kind="audio", rate=16000.0, dtype="<i2", width=0,
-        posteriors_per_s=10.0, triggers={}, before=b"", follows=follows, missed=missed + dropped,
+        posteriors_per_s=10.0, triggers={}, before=b"", follows=follows, missed=missed,
     )  # fmt: skip
 
 
 def begin(recorder: Recorder, stream: str, how: Ending = "goes on") -> None:
-    recorder.begin(stream, Begin(partial(opening, stream, recorder.take_missed(stream)), how))
+    recorder.begin(stream, Begin(partial(opening, stream), how, recorder.take_missed(stream)))
 
 
 def hear(recorder: Recorder, stream: str, blocks: int) -> None:
@@ -134,6 +137,70 @@ def test_a_disk_that_fails_is_told_and_segments_begin_again_when_it_heals(tmp_pa
     wait_for(lambda: "mended" in told)
     recorder.end("kitchen", "ended")
     assert [each.how for each in written(recorder)][-1] == "ended"
+
+
+def test_a_disk_that_hangs_is_told_by_whoever_brings_more_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLOW_S", 0.1)
+    told: list[str] = []
+    answers = Event()
+    recorder = Recorder(settings(tmp_path), Disk(told.append, lambda: told.append("mended")))
+
+    def make(follows: str, missed: int) -> Opening:
+        answers.wait(20)  # in the thread that writes
+        return opening("kitchen", follows, missed)
+
+    recorder.begin("kitchen", Begin(make, "goes on"))
+    wait_for(lambda: hear(recorder, "kitchen", 1) or len(told) > 0)
+    assert told[0].endswith("the disk does not answer")
+    answers.set()
+    wait_for(lambda: "mended" in told)
+    recorder.end("kitchen", "ended")
+    [segment] = written(recorder)
+    assert (segment.how, segment.opening.missed) == ("ended", 0)
+
+
+def test_samples_that_no_disk_took_are_told_of_to_the_last(tmp_path: Path) -> None:
+    """Also those that were to be told of by segments that could not be begun."""
+    tapes, aside, told = tmp_path / "tapes", tmp_path / "aside", []
+    recorder = Recorder(settings(tmp_path), Disk(told.append, lambda: told.append("mended")))
+    brought = 0
+
+    def bring(is_enough: Callable[[], bool]) -> None:
+        nonlocal brought
+        while not is_enough():
+            if not recorder.is_open("kitchen") and recorder.has_room:
+                begin(recorder, "kitchen", "broken")
+            hear(recorder, "kitchen", 1)
+            brought += 1
+            time.sleep(0.02)
+
+    bring(lambda: bool(segments(tapes)))
+    tapes.rename(aside)
+    tapes.write_text("no folder")
+    bring(lambda: len(told) >= 3)
+    tapes.unlink()
+    bring(lambda: "mended" in told)
+    recorder.end("kitchen", "ended")
+    kept = [*written(recorder), *(read_segment(each.log) for each in segments(aside))]
+    assert sum(each.opening.missed + BLOCK * len(each.heard) for each in kept) == brought * BLOCK
+    assert stat.S_IMODE(tapes.stat().st_mode) == 0o700
+
+
+def test_models_that_other_workers_segments_are_of_stay(tmp_path: Path) -> None:
+    other = Recorder(settings(tmp_path), Disk())
+    begin(other, "kitchen")
+    written(other)
+    model = tmp_path / "tapes" / "models" / "1.onnx"
+    model.parent.mkdir()
+    model.write_bytes(b"")
+    os.utime(model, (time.time() - 70, time.time() - 70))
+    began = f"{time.time_ns() - 80 * 10**9:020}"
+    for path in (tmp_path / "tapes" / "kitchen").iterdir():
+        path.rename(path.with_stem(began))
+    written(Recorder(settings(tmp_path), Disk(is_mine=lambda _stream: False)))
+    assert model.exists()
 
 
 def test_what_a_killed_run_left_raw_takes_its_final_form(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from otolith.sinks.shelves import folder_of, outdated, remove_until, segments
+from otolith.sinks.segment import Opening, Segment
+from otolith.sinks.shelves import folder_of, outdated, remove_until, segments, stream_of
 
 
 def put(root: Path, stream: str, name: int, size: int = 100, written_s: float = 1000.0) -> None:
@@ -53,3 +54,13 @@ def test_no_name_of_a_stream_leads_out_of_the_folder(stream: str, tmp_path: Path
     folder.mkdir()
     assert folder.resolve().parent == tmp_path.resolve()
     assert folder.name != "models"
+
+
+@pytest.mark.parametrize("stream", ["kitchen", "kitchen_", "models", "...", "\N{GRINNING FACE}" * 60, "f" * 64])
+def test_a_segment_tells_whose_it_is_whatever_its_folder_is_called(stream: str, tmp_path: Path) -> None:
+    opening = Opening(
+        stream=stream, boot="b", model="m@1", digest="1", kind="audio", rate=16000.0, dtype="<i2", width=0,
+        posteriors_per_s=10.0, triggers={}, before=b"",
+    )  # fmt: skip
+    Segment(folder_of(tmp_path, stream), "1", opening)
+    assert [stream_of(each) for each in segments(tmp_path)] == [stream]

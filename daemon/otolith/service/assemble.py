@@ -35,7 +35,7 @@ def record(loop: Loop, reception: Reception, settings: RecorderSettings, boot: s
     disk = Disk(
         partial(ailments.ail, "recorder"),
         partial(ailments.mend, "recorder"),
-        lambda folder: worker_of(folder.encode(), of) == number,
+        lambda stream: worker_of(stream.encode(), of) == number,
     )
     recorder = Recorder(msgspec.structs.replace(settings, megabytes=settings.megabytes / of), disk)
     loop.taping = Taping(recorder, settings, boot, lambda: reception.models)

@@ -100,8 +100,11 @@ class Segment:
         self._records: list[bytes] = []
         self._samples: list[bytes] = []
         self.unwritten = 0  # samples that were taken and not written yet
+        self.bytes = 0  # that were written
         self._add(opening)
-        self.bytes = self.flush()
+        self._flags = os.O_CREAT  # once: files that somebody removes in the meantime are an error, and not made anew
+        self.flush()
+        self._flags = 0
 
     def hear(self, heard: Heard, samples: Samples) -> None:
         """Take one block; it is written with the next `flush`."""
@@ -117,8 +120,9 @@ class Segment:
         """Write what was taken, samples first; how many bytes that were."""
         if not self._records:
             return 0
-        written = _append(self._raw, self._samples) + _append(self.log, self._records)
+        written = _append(self._raw, self._samples, self._flags) + _append(self.log, self._records, self._flags)
         self._samples, self._records, self.unwritten = [], [], 0
+        self.bytes += written
         return written
 
     def close(self, how: Ending) -> int:
@@ -278,13 +282,19 @@ def _create(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
 
 
-def _append(path: Path, parts: list[bytes]) -> int:
+def _append(path: Path, parts: list[bytes], flags: int) -> int:
+    """All of it or, where that can be, nothing."""
     data = memoryview(b"".join(parts))
     length = len(data)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | flags, MODE)
+    before = os.fstat(descriptor).st_size
     try:
         while data:
             data = data[os.write(descriptor, data) :]
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(descriptor, before)
+        raise
     finally:
         os.close(descriptor)
     return length

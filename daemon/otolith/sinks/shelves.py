@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from otolith.sinks.segment import FINISHED, LOG, RAW
+from otolith.sinks.segment import FINISHED, LOG, RAW, read_opening
 
 MODELS = "models"
+TRIAL = ".trial"
 LONGEST_NAME_BYTES = 200
 SUFFIXES = (LOG, RAW, ".new", *FINISHED)
 
@@ -48,6 +49,15 @@ def folder_of(root: Path, stream: str) -> Path:
     if len(encoded) > LONGEST_NAME_BYTES:
         return root / hashlib.sha256(encoded).hexdigest()
     return root / stream
+
+
+def stream_of(each: Standing) -> str:
+    """Whose segment it is: by its folder, and by what it says itself where the stream's name could be no folder's."""
+    name = each.folder.name
+    if not name.endswith("_") and len(name) != len(hashlib.sha256().hexdigest()):
+        return name
+    opening = read_opening(each.log)
+    return name if opening is None else opening.stream
 
 
 def segments(root: Path, stream: str | None = None) -> list[Standing]:
@@ -104,3 +114,11 @@ def remove_models(root: Path, standing: list[Standing]) -> None:
         for path in (root / MODELS).glob("*.onnx"):
             if path.stat().st_mtime < oldest_s - 60:
                 path.unlink(missing_ok=True)
+
+
+def try_out(root: Path) -> None:
+    """Write a file there and remove it. Raises `OSError` where a segment could not be written either."""
+    path = root / TRIAL
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "wb") as file:
+        file.write(bytes(4096))
+    path.unlink()

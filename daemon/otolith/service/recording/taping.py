@@ -23,7 +23,8 @@ from otolith.service.keeping.checkpoint import Checkpoint, collect, encode
 from otolith.service.keeping.resumption import Resumption
 from otolith.service.listener import Listener
 from otolith.settings import RecorderSettings
-from otolith.sinks.recorder import Begin, Recorder
+from otolith.sinks.archive import Begin
+from otolith.sinks.recorder import Recorder
 from otolith.sinks.segment import Ending, Heard, Opening
 from otolith.sinks.shelves import MODELS
 from otolith.sources.source import Block
@@ -107,12 +108,12 @@ class Taping:
         tape.share = 1.0
         checkpoint = collect([(name, listener)], with_unheard=True)
         before = Before(checkpoint, listener.resumption, listener.source_rate)
-        model, missed = listener.stream.model, self.recorder.take_missed(name)
-        card, seat = model.card, listener.stream
+        model, seat = listener.stream.model, listener.stream
+        card = model.card
         triggers = seat.detector.triggers if isinstance(seat, Seat) else {}
         path = next((path for path, each in self._models().items() if each.digest == model.digest), "")
 
-        def make(follows: str, dropped: int) -> Opening:
+        def make(follows: str, missed: int) -> Opening:
             keep_model(self.recorder.root, model.digest, path)
             return Opening(
                 stream=name,
@@ -127,10 +128,10 @@ class Taping:
                 triggers=triggers,
                 before=encode(before, BEFORE),
                 follows=follows,
-                missed=missed + dropped,
+                missed=missed,
             )
 
-        self.recorder.begin(name, Begin(make, how))
+        self.recorder.begin(name, Begin(make, how, self.recorder.take_missed(name)))
 
 
 def keep_model(root: Path, digest: str, path: str) -> None:
