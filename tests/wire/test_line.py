@@ -31,9 +31,10 @@ def test_streams_belong_to_the_same_worker_in_every_run_and_spread_over_all() ->
     assert counts.min() > 70
 
 
+@pytest.mark.parametrize("is_first", [False, True])
 @pytest.mark.parametrize("boot", ["b", "two words", "192.168.1.7|7313", ""])
-def test_a_standing_travels(boot: str) -> None:
-    standing = Standing(boot, 1 << 61)
+def test_a_standing_travels(boot: str, is_first: bool) -> None:
+    standing = Standing(boot, 1 << 61, is_first)
     assert Standing.decode(standing.encode()) == standing
 
 

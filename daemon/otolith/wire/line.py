@@ -28,20 +28,22 @@ def worker_of(stream: bytes, workers: int) -> int:
 class Standing:
     """How far a stream's messages have told of it: up to `seq` (as in a block's header) of the producer's run `boot`.
 
-    Of a stream that the daemon opens itself, `boot` is empty and `seq` is a time, UTC in nanoseconds.
+    Of a stream that the daemon opens itself, `boot` is empty and `seq` is a time, UTC in nanoseconds. One that
+    `is_first` is where a stream began for this run of the daemon: nothing was told of it yet.
     """
 
     boot: str
     seq: int
+    is_first: bool = False
 
     def encode(self) -> bytes:
         """A few bytes; those of the daemon's own streams end with a space."""
-        return f"{self.seq} {self.boot}".encode()
+        return f"{'?' if self.is_first else ''}{self.seq} {self.boot}".encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Standing:
         seq, _, boot = data.decode().partition(" ")
-        return cls(boot, int(seq))
+        return cls(boot, int(seq.removeprefix("?")), seq.startswith("?"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otolith.service.keeping.estate import SLACK_S
-from otolith.sources.network.returns import RESTARTED
+from otolith.sources.network.returns import DIED, RESTARTED
 from otolith.sources.network.roster import Opened
 from otolith.wire.line import Standing
 from tests.sources.network.test_roster import HEADER, WRAP, Driven, told
@@ -76,6 +76,35 @@ def test_what_this_run_has_told_of_is_not_declared_again() -> None:
     driven.take(110, 0, end=True)
     driven.take(200)
     assert [told(block)[:2] for block in driven.blocks()] == [(10, 100), (10, 0)]
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        (Before(Standing("b", 300)), (10, 700, RESTARTED)),
+        (Before(younger_s=20), (10, 1000, RESTARTED)),
+        (Before(younger_s=0), (10, 100, DIED)),
+    ],
+    ids=["kept", "young", "unknown"],
+)
+def test_of_a_worker_that_died_before_it_told_anything_the_run_before_knows_more(
+    kept: Before, expected: tuple[int, int, str]
+) -> None:
+    driven = Driven(kept=kept)
+    driven.take(1000, standing=Standing("b", 900, is_first=True))
+    assert [told(block) for block in driven.blocks()] == [expected]
+
+
+def test_what_a_worker_that_died_had_from_its_beginning_is_that_workers_loss() -> None:
+    driven = Driven(kept=Before(younger_s=20))
+    driven.take(1000, standing=Standing("b", 0, is_first=True))
+    assert [told(block) for block in driven.blocks()] == [(10, 1000, DIED)]
+
+
+def test_of_one_that_told_something_nothing_else_matters() -> None:
+    driven = Driven(kept=Before(Standing("b", 300)))
+    driven.take(1000, standing=Standing("b", 900))
+    assert [told(block) for block in driven.blocks()] == [(10, 100, DIED)]
 
 
 def test_young_streams_count_as_new_ones() -> None:

@@ -180,7 +180,7 @@ class Switchboard:
             _, header, _ = door.decode(sender, parts)
         except RefusedError:
             return _Place(b"", NEW, now_s)  # the worker will say so
-        place = _Place(Standing(header.boot, header.seq).encode(), NEW, now_s)
+        place = _Place(Standing(header.boot, header.seq, is_first=True).encode(), NEW, now_s)
         if len(self._places) < PLACES:
             self._places[name] = place
         return place

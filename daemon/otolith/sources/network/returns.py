@@ -82,18 +82,20 @@ class Returns:
     def find(self, stream: str, header: Header, now_s: float, wrap: int, died: Standing | None = None) -> Return | None:
         """Where a stream goes on from whose first block this is, if it does. Raises `RefusedError` on one before that.
 
-        `died` is how far it had come in a worker that died. A stream so young that the run before may have heard it,
+        `died` is how far it had come in a worker that died; where that had told nothing yet, what the run before this
+        one knew goes before. A stream so young that the run before may have heard it,
         and had not kept it yet when it was killed, goes on from its very beginning.
         """
         gone, _ = self._gone.get(stream, (None, 0.0))
-        if standing := died or gone:
+        if (standing := died or gone) and not standing.is_first:
             return Return(standing.seq, DIED if died else LOST) if self._goes_on(standing, header, wrap) else None
         if (kept := self._kept.standing(stream)) and self._goes_on(kept, header, wrap):
             return Return(kept.seq, RESTARTED)
-        is_young = header.seq and self._goes_on(Standing(header.boot, 0), header, wrap)
+        came_at = died.seq if died else header.seq
+        is_young = came_at > 0 and self._goes_on(Standing(header.boot, 0), header, wrap)
         if is_young and self._kept.may_lack(header.seq / header.rate, now_s):
             return Return(0, RESTARTED, is_new=True)
-        return None
+        return Return(died.seq, DIED) if died and self._goes_on(died, header, wrap) else None
 
     def _goes_on(self, standing: Standing, header: Header, wrap: int) -> bool:
         if standing.boot != header.boot:
