@@ -118,6 +118,16 @@ def test_a_manifest_that_names_missing_files_counts_them_and_names_the_first(tmp
         read_clips(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["../secret.wav", "a/../../secret.wav", "{folder}/secret.wav"])
+def test_a_manifest_that_names_files_outside_of_its_folder_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a").mkdir()
+    (tmp_path / "secret.wav").touch()
+    (tmp_path / "set" / "manifest.csv").write_text(f"file,label\n{name.format(folder=tmp_path)},yes\n")
+    with pytest.raises(OtolithError, match="names 1 of 1 files outside of its folder, the first"):
+        read_clips(tmp_path / "set")
+
+
 def test_no_folder_no_files_and_one_label_are_each_said(tmp_path: Path) -> None:
     with pytest.raises(OtolithError, match="is no folder"):
         read_clips(tmp_path / "none")

@@ -157,7 +157,10 @@ def read_runs(
 
 
 def read_manifest(folder: Path) -> list[dict[str, str]]:
-    """The rows of a folder's manifest. Raises `OtolithError` where it names files that are not there."""
+    """The rows of a folder's manifest. Raises `OtolithError` where it names files that are not in the folder.
+
+    A link in the folder is the user's own doing; a name that leads out of it may be that of whoever wrote the set.
+    """
     path = folder / MANIFEST
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -166,6 +169,12 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
         raise OtolithError(f"{path}: cannot be read as CSV ({error}); export it as UTF-8 CSV") from None
     if not rows or "file" not in rows[0]:
         raise OtolithError(f"{path}: has no column 'file' or no rows; name one recording a row")
+    outside = [row["file"] for row in rows if row["file"] and leads_out(row["file"])]
+    if outside:
+        raise OtolithError(
+            f"{path}: names {len(outside)} of {len(rows)} files outside of its folder, the first {outside[0]!r}; "
+            "copy them into it or link to them from there, and name them as they are called there"
+        )
     missing = [row["file"] for row in rows if not row["file"] or not (folder / row["file"]).is_file()]
     if missing:
         raise OtolithError(
@@ -173,6 +182,11 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
             "copy them or take their rows out"
         )
     return rows
+
+
+def leads_out(name: str) -> bool:
+    """Would a file of that name lie outside of the folder that it is looked for in?"""
+    return Path(name).is_absolute() or ".." in Path(name).parts
 
 
 def map_label(label: str, labels: Sequence[str], unknown: str | None, background: str | None, where: str) -> str:
