@@ -10,6 +10,7 @@ import msgspec
 
 from otolith.service.ailments import Ailments
 from otolith.service.daemon import Daemon
+from otolith.service.host.bouncer import Bouncer
 from otolith.service.host.warden import Warden
 from otolith.service.keeping.keeper import open_keeper
 from otolith.service.loop import Loop
@@ -83,8 +84,9 @@ def _assemble(
     if settings.recorder.folder:
         record(loop, reception, settings.recorder, boot, line)
     reception.seat(loop)
+    halls = [publisher.visitors] if isinstance(publisher, Publisher) else []
     if settings.ingest is None:
-        return Daemon(loop, publisher, reception, tally=tally)
+        return Daemon(loop, publisher, reception, tally=tally, bouncer=Bouncer(halls))
     from otolith.service.admission import admission  # here: whom nobody sends to need not wait for it
     from otolith.service.arrivals import Arrivals
     from otolith.sources.network.ingest import Ingest
@@ -96,4 +98,6 @@ def _assemble(
         keeper.gone = ingest.gone
     loop.report = Report(boot, ingest.faults, None if line is None else line.worker)
     loop.attend("ingest", Arrivals(ingest, loop, reception.welcome).run)
-    return Daemon(loop, publisher, reception, ingest, tally)
+    bouncer = Bouncer([*halls, *ingest.visitors], lambda: ingest.own_bytes)
+    ingest.turned_out = lambda: bouncer.turned_out
+    return Daemon(loop, publisher, reception, ingest, tally, bouncer)

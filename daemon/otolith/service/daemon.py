@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from otolith.errors import UsageError
 from otolith.service.control import Control, open_control
+from otolith.service.host.bouncer import Bouncer
 from otolith.service.host.memory import resident_bytes
 from otolith.service.host.metering import metered
 from otolith.service.host.systemd import while_reloading
@@ -43,6 +44,7 @@ class Daemon:
     reception: Reception
     ingest: Ingest | None = None
     tally: Tally | None = None
+    bouncer: Bouncer = field(default_factory=Bouncer)
     read_settings: ReadSettings | None = None  # as they now stand in their file
     _plan: Plan | None = None  # prepared, and not yet taken on
     _reloading: RLock = field(default_factory=RLock)
@@ -64,7 +66,7 @@ class Daemon:
         try:
             is_worker = isinstance(self.publisher, Relay)  # what it counts stands on its daemon's page
             page = metered(None if is_worker else self.reception.settings.metrics, self.status)
-            with self._controlled(), page:
+            with self._controlled(), page, self.bouncer:
                 self.loop.run()
         finally:
             self.publisher.close()
@@ -82,7 +84,8 @@ class Daemon:
         """All of a reload that takes time or may fail. Raises `OtolithError`; then nothing is prepared."""
         with self._reloading:
             self._plan = None
-            self._plan = self.reception.prepare(read_again(self.read_settings, self.reception.settings))
+            with self.bouncer.lenient():  # models take what they take
+                self._plan = self.reception.prepare(read_again(self.read_settings, self.reception.settings))
 
     def change(self) -> list[str]:
         """The rest of it; what changed, a line each. Raises `UsageError` where nothing is prepared."""

@@ -17,12 +17,15 @@ from otolith.sinks.echo import Echo
 from otolith.wire.endpoint import bind, check_endpoint, hold
 from otolith.wire.guard import Guard
 from otolith.wire.messages import Message, encode, topic_of
+from otolith.wire.visitors import Visitors
 
 HELD_MESSAGES = 10_000
 LINGER_MS = 500
 RETURN_S = 0.25  # two tries at ZeroMQ's own pace
 SUBSCRIBE, UNSUBSCRIBE = b"\1", b"\0"  # how the words of subscribers begin on an XPUB socket
 NEWS_BYTES = 1024  # of one subscription: a topic is shorter, and ZeroMQ hangs up on who sends more
+HELD_NEWS = 64  # of each subscriber; what it says beyond that waits with it, and not in our memory
+NEWS_AT_ONCE = 1024  # from whom it never ends, it must not keep us
 MOST_PREFIXES = 256  # asked about for each message; whoever wants more is given all, and ZeroMQ sorts it
 NEWS_EVERY = 256  # messages, where all are wanted: those who go must not pile up
 
@@ -36,7 +39,9 @@ class Publisher:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._watchman = None if guard is None else guard.watch(self._context)
         self._socket = self._context.socket(zmq.XPUB)
+        self.visitors = Visitors(self._socket, self._context, f"publish {endpoint}")
         self._socket.setsockopt(zmq.SNDHWM, HELD_MESSAGES)
+        self._socket.setsockopt(zmq.RCVHWM, HELD_NEWS)
         self._socket.setsockopt(zmq.LINGER, LINGER_MS)
         self._socket.setsockopt(zmq.MAXMSGSIZE, NEWS_BYTES)
         self._echo = Echo.where_watched(self._socket, self._context)
@@ -88,8 +93,11 @@ class Publisher:
         return topic.startswith(self._wanted)
 
     def _note_subscriptions(self) -> None:
-        while int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:
-            news = self._socket.recv(zmq.NOBLOCK)
+        for _ in range(NEWS_AT_ONCE):
+            try:
+                news = self._socket.recv(zmq.NOBLOCK)  # and no look at EVENTS: that takes in more each time
+            except zmq.Again:
+                break
             if news[:1] == SUBSCRIBE:
                 self._subscribed[news[1:]] = None
             elif news[:1] == UNSUBSCRIBE:
@@ -100,6 +108,7 @@ class Publisher:
         """Let what is queued leave, for half a second at most."""
         if self._echo is not None:
             self._echo.close()
+        self.visitors.close()
         self._socket.close()
         if self._watchman is not None:
             self._watchman.stop()

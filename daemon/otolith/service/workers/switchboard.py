@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import zmq
 
+from otolith.service.host.bouncer import Bouncer
 from otolith.settings import IngestSettings, Settings
 from otolith.sinks.publisher import Publisher
-from otolith.sources.network.doors import MAX_MESSAGE_BYTES, Door, check_door, open_door
+from otolith.sources.network.doors import MAX_MESSAGE_BYTES, Door, check_door, open_door, visitors_of
 from otolith.sources.network.relay import HELD_ANSWERS, HELD_BLOCKS
 from otolith.wire.block import RefusedError
 from otolith.wire.guard import open_guard
@@ -46,7 +47,8 @@ class _Place:
 class Switchboard:
     """Binds all public endpoints. Raises `SettingsError`, or `WireError` where one cannot be bound.
 
-    `faults` counts blocks that no worker was there for (`away`), and datagrams that the kernel dropped (`kernel`).
+    `faults` counts blocks that no worker was there for (`away`), datagrams that the kernel dropped (`kernel`), and
+    connections that the `bouncer` hung up on (`endless`).
     """
 
     def __init__(self, settings: Settings, folder: str) -> None:
@@ -83,6 +85,7 @@ class Switchboard:
             raise
         self.endpoint = self._publisher.endpoint
         self.doors = [door.endpoint for door in self._doors]
+        self.bouncer = Bouncer([self._publisher.visitors, *visitors_of(self._doors)])
 
     def connect(self, number: int) -> Line:
         """A fresh line for a worker's next life; what waited in the old one is lost, and will be told."""
@@ -219,6 +222,8 @@ class Switchboard:
         silent = [name for name, place in self._places.items() if now_s - place.heard_s > self._forgotten_s]
         for name in silent:
             del self._places[name]
+        if self.bouncer.turned_out:
+            self.faults["endless"] = self.bouncer.turned_out
         if new := self.faults - self._told_faults:
             log.warning("ingest: %s", ", ".join(f"{count} {reason}" for reason, count in sorted(new.items())))
             self._told_faults = Counter(self.faults)

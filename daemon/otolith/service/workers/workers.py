@@ -111,7 +111,7 @@ class Workers:
         if control is not None:
             control.start()
         try:
-            with metered(self._settings.metrics, self.status):
+            with metered(self._settings.metrics, self.status), self._board.bouncer:
                 self._watch()
         finally:
             if control is not None:

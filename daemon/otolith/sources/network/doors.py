@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -32,6 +32,7 @@ from otolith.wire.datagram import MAX_DATAGRAM_BYTES, SEQ_RANGE, decode_datagram
 from otolith.wire.endpoint import bind, check_endpoint, hold
 from otolith.wire.guard import Guard
 from otolith.wire.line import Standing
+from otolith.wire.visitors import PART_BYTES, Visitors
 
 ZMQ_PREFIX = "zmq+"
 MAX_MESSAGE_BYTES = 4 * MAX_BLOCK_BYTES  # ZeroMQ hangs up on a larger part; up to it we refuse, and tell why
@@ -40,7 +41,8 @@ HELD_ANSWERS = 16
 KERNEL_BYTES = 1 << 16  # of a connection: what waits in the kernel is as late as what waits in a queue
 DATAGRAM_BYTES = 1 << 22  # asked for; the kernel gives what net.core.rmem_max allows
 HANDSHAKE_MS = 2000
-HEARTBEAT_MS = 2000
+KEEPALIVE_S = 2
+FROM = int(zmq.SRCFD)
 SO_RXQ_OVFL = 40  # Linux: each datagram tells how many the kernel dropped before it
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -87,6 +89,7 @@ class ZmqDoor:
         address = endpoint.removeprefix(ZMQ_PREFIX)
         self._lock = hold(address, f"ingest {endpoint}")
         self.waitable = context.socket(zmq.ROUTER)
+        self.visitors = Visitors(self.waitable, context, f"ingest {endpoint}")
         for option, value in (
             (zmq.LINGER, 0),
             (zmq.RCVHWM, HELD_BLOCKS),
@@ -94,8 +97,11 @@ class ZmqDoor:
             (zmq.RCVBUF, KERNEL_BYTES),
             (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
             (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
-            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
-            (zmq.HEARTBEAT_TIMEOUT, 3 * HEARTBEAT_MS),
+            # no HEARTBEAT_IVL: libzmq 4.3.5 aborts where one is due to a peer that filled its queue and went
+            (zmq.TCP_KEEPALIVE, 1),
+            (zmq.TCP_KEEPALIVE_IDLE, KEEPALIVE_S),
+            (zmq.TCP_KEEPALIVE_INTVL, KEEPALIVE_S),
+            (zmq.TCP_KEEPALIVE_CNT, 3),
             (zmq.BACKLOG, 1024),  # a building's producers come back at once
         ):
             self.waitable.setsockopt(option, value)
@@ -116,10 +122,13 @@ class ZmqDoor:
                 return
             sender = part.bytes
             parts: list[bytes] = []
+            size = 0
             while part.more:  # all parts of a message are there at once
                 part = receive(copy=False)
+                size += len(part) + PART_BYTES
                 if len(parts) < 4:  # three are a block; of more, it is enough to know that there were
                     parts.append(part.bytes)
+            self.visitors.delivered[part.get(FROM)] += size
             yield sender, parts
 
     def stream_of(self, parts: Sequence[bytes]) -> bytes:
@@ -141,6 +150,7 @@ class ZmqDoor:
             return
 
     def close(self) -> None:
+        self.visitors.close()
         self.waitable.close()
         if self._lock is not None:
             os.close(self._lock)
@@ -238,6 +248,11 @@ def open_door(
 ) -> Door:
     """A public endpoint, bound; of ZeroMQ's, for those alone whom a `guard` knows. Raises `WireError`."""
     return UdpDoor(endpoint, allow, faults) if endpoint.startswith("udp://") else ZmqDoor(endpoint, context, guard)
+
+
+def visitors_of(doors: Iterable[Door]) -> list[Visitors]:
+    """Who is connected, of those doors to which one connects."""
+    return [door.visitors for door in doors if isinstance(door, ZmqDoor)]
 
 
 def check_door(endpoint: str, allow: Sequence[str], *, is_guarded: bool = False) -> None:

@@ -8,21 +8,23 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import zmq
 
 from otolith.settings import IngestSettings
-from otolith.sources.network.doors import Door, check_door, open_door
+from otolith.sources.network.doors import Door, check_door, open_door, visitors_of
 from otolith.sources.network.relay import RelayDoor
 from otolith.sources.network.returns import NOTHING_KEPT, Remembered
 from otolith.sources.network.roster import Admit, Arrival, Opened, Roster
 from otolith.wire.block import MAX_NAME_BYTES, PASSING, Answer, RefusedError
 from otolith.wire.guard import Guard
 from otolith.wire.line import Line, Standing
+from otolith.wire.visitors import Visitors
 
 BLOCKS_A_WAKE = 4096  # by each door: a flood takes so much of one wake-up, and not more
+STREAM_BYTES = 1 << 16  # of one stream, all that the daemon keeps of it, about
 TOLD_A_SECOND = 1024  # refusals and the like: who floods us is not answered in kind
 
 
@@ -35,7 +37,8 @@ class Ingest:
 
     `admit` says why a stream that would open cannot be served, or nothing; its producer is told. `faults` counts, by
     reason: what was refused (`otolith.wire.block.REASONS`), capture times that could not be true (`clock`), blocks lost
-    to a limit on bytes (`behind`) and datagrams lost in the kernel (`kernel`). With a `line` this is a worker's: what
+    to a limit on bytes (`behind`), datagrams lost in the kernel (`kernel`) and connections that were hung up on, since
+    they began what they never ended (`endless`): `turned_out` says how many. With a `line` this is a worker's: what
     comes to the endpoints, which the daemon has bound, is taken from there. A `guard` knows who may
     connect, `kept` what an earlier run knew of streams.
     """
@@ -56,6 +59,7 @@ class Ingest:
         self._told: set[tuple[bytes, bytes, str]] = set()
         self._told_s = 0.0
         self._doors: list[Door] = []
+        self.turned_out: Callable[[], int] = lambda: 0
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._watchman = None if guard is None or line is not None else guard.watch(self._context)
@@ -77,6 +81,16 @@ class Ingest:
     def __len__(self) -> int:
         """How many streams there are."""
         return len(self._roster)
+
+    @property
+    def visitors(self) -> list[Visitors]:
+        """Who is connected, by endpoint of ZeroMQ's."""
+        return visitors_of(self._doors)
+
+    @property
+    def own_bytes(self) -> int:
+        """What streams take up, about, and what waits of them. From any thread."""
+        return self._roster.waiting_bytes + STREAM_BYTES * len(self._roster)
 
     def gone(self, now_s: float) -> dict[str, Standing]:
         """How far streams had come that fell silent of late. From any thread."""
@@ -104,6 +118,8 @@ class Ingest:
         if now_s - self._told_s >= 1:
             self._told.clear()
             self._told_s = now_s
+            if turned_out := self.turned_out():
+                self.faults["endless"] = turned_out
         for door in self._doors:
             for sender, parts in door.drain(BLOCKS_A_WAKE):
                 self._take(door, sender, parts, now_s, now_ns)

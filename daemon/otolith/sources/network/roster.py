@@ -102,7 +102,7 @@ class Roster(Generic[Origin]):
         self._streams: OrderedDict[str, _Entry[Origin]] = OrderedDict()  # the longest silent first
         self.returns = Returns(self._ahead_s, kept)
         self._arrivals: list[Arrival] = []
-        self._bytes = 0  # of all entries
+        self.waiting_bytes = 0  # of all entries, waiting
         self._may_open = self._burst
         self._counted_s = 0.0
         self._behind: dict[str, tuple[Origin, int]] = {}
@@ -170,7 +170,7 @@ class Roster(Generic[Origin]):
         for arrival in arrivals:
             entry = self._streams.get(arrival.stream)
             if entry is not None and isinstance(arrival, Received) and arrival.blocks is entry.blocks:
-                self._bytes -= entry.bytes
+                self.waiting_bytes -= entry.bytes
                 entry.blocks, entry.bytes = [], 0
         return arrivals
 
@@ -242,7 +242,7 @@ class Roster(Generic[Origin]):
 
     def _end(self, entry: _Entry[Origin], reason: str) -> None:
         stream = entry.opened.stream
-        self._bytes -= entry.bytes
+        self.waiting_bytes -= entry.bytes
         del self._streams[stream]
         self._arrivals.append(Ended(stream, reason))
         standing = OVER if reason == GOODBYE else Standing(entry.boot, entry.expected)
@@ -266,10 +266,10 @@ class Roster(Generic[Origin]):
         entry.blocks.append(block)
         cost = block.samples.nbytes + BLOCK_BYTES
         entry.bytes += cost
-        self._bytes += cost
+        self.waiting_bytes += cost
         if entry.bytes > self._limits.max_bytes_per_stream:
             self._trim(entry, self._limits.max_bytes_per_stream)
-        while self._bytes > self._limits.max_bytes:  # then the fullest holds more than an even share
+        while self.waiting_bytes > self._limits.max_bytes:  # then the fullest holds more than an even share
             fullest = max(self._streams.values(), key=lambda other: other.bytes)
             self._trim(fullest, self._limits.max_bytes // len(self._streams))
 
@@ -288,7 +288,7 @@ class Roster(Generic[Origin]):
             entry.bytes += BLOCK_BYTES
         del blocks[:dropped]
         blocks[0] = replace(blocks[0], lost=blocks[0].lost + told + lost, reason=LATE)
-        self._bytes -= before - entry.bytes
+        self.waiting_bytes -= before - entry.bytes
         stream = entry.opened.stream
         _, lost_before = self._behind.get(stream, (None, 0))
         self._behind[stream] = entry.origin, lost_before + lost
