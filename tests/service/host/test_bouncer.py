@@ -50,8 +50,13 @@ class Hall:
     def grow(self, size: int) -> int:
         """How many are left, once memory has grown by so much."""
         self.resident += size
+        before, expected = self.bouncer.turned_out, len(self.visitors.look())
         self.bouncer.look()
-        return len(self.visitors.look())
+        expected -= self.bouncer.turned_out - before
+        deadline_s = time.monotonic() + WAITS_MS / 1000
+        while (left := len(self.visitors.look())) != expected and time.monotonic() < deadline_s:
+            time.sleep(0.01)  # ZeroMQ's own thread has to hear of it
+        return left
 
 
 @contextmanager
