@@ -57,6 +57,22 @@ def test_the_search_ends_within_5_percent_below_what_fits(fits: int) -> None:
     assert min(fits, 8000) < max(1.06 * found, 250)
 
 
+def test_the_second_model_of_a_swap_is_another_file_that_says_the_same(tmp_path: Path) -> None:
+    from otolith.inference.model import Model
+    from swap import two_models
+
+    first, second = (Model.load(content, "a model") for content in two_models(tmp_path))
+    assert first.digest != second.digest
+    assert first.card == second.card
+
+
+def test_a_pause_is_what_a_message_came_later_by_than_is_usual_for_its_stream() -> None:
+    from swap import Ear
+
+    ear = Ear(640, streams=["a", "b"] * 3, behind_s=[0.01, 0.5, 0.01, 0.5, 0.04, 0.49])
+    assert ear.pauses_s().round(6).tolist() == [0, 0, 0, 0, 0.03, -0.01]
+
+
 def test_a_figure_is_the_median_with_its_range() -> None:
     from report import Figure
 
