@@ -72,7 +72,8 @@ def _assemble(
 ) -> Daemon:
     boot = secrets.token_hex(8)
     ailments = Ailments()
-    keeper = open_keeper(settings.state, 0 if line is None else line.worker, ailments)
+    number = 0 if line is None else line.worker
+    keeper = open_keeper(settings.state, number, ailments, is_worker=line is not None)
     models = open_models(settings, trial)
     if keeper is not None and keeper.estate.is_known and isinstance(publisher, Publisher):
         publisher.await_return()

@@ -25,6 +25,7 @@ PART = "state"
 LOCK = ".lock"
 HOLD_S = 1.0  # a worker of a run that was killed may take a moment to be gone
 SETTLE_S = 0.1  # what a checkpoint counts as told must have left before it is kept, or a kill between loses it unsaid
+RELAYED_S = 0.3  # the same of a worker, whose words leave by another process
 LOOK_S = 0.5  # between writes, whether the next one would fail is seen so often
 RETRY_S = 1.0  # behind a write that failed for no reason that can be seen
 SLOW_S = 2.0  # a write, or a look, that takes longer is told
@@ -37,10 +38,13 @@ class Keeper:
     `estate` is what the run before left there; `gone` tells, at a moment, how far streams had come that fell silent.
     """
 
-    def __init__(self, settings: StateSettings, folder: Path, number: int, ailments: Ailments) -> None:
+    def __init__(
+        self, settings: StateSettings, folder: Path, number: int, ailments: Ailments, *, is_worker: bool = False
+    ) -> None:
         self.period_s, self.within_s = settings.period_s, settings.resume_within_s
         self._folder, self._number, self._ailments = folder, number, ailments
         self._path = folder / f"{number}{SUFFIX}"
+        self._settle_s = RELAYED_S if is_worker else SETTLE_S
         self._lock, self._size = -1, 0
         self._asked_s = float("-inf")
         self._ails = self._is_doubted = False  # the last write failed; the next one may not end as that did
@@ -109,7 +113,7 @@ class Keeper:
             if not self._changed.wait_for(lambda: self._next is not None, LOOK_S):
                 return None
             if self._size:  # the first one counts nothing as told
-                self._changed.wait_for(lambda: self._is_closing, SETTLE_S)
+                self._changed.wait_for(lambda: self._is_closing, self._settle_s)
             self._is_writing, self._is_over = True, self._is_closing
             checkpoint, self._next = self._next, None
             return checkpoint
@@ -164,10 +168,10 @@ class Keeper:
         return Checkpoint([*checkpoint.groups, *groups], self.estate.since_ns(now_s) or time.time_ns(), gone)
 
 
-def open_keeper(settings: StateSettings, number: int, ailments: Ailments) -> Keeper | None:
+def open_keeper(settings: StateSettings, number: int, ailments: Ailments, *, is_worker: bool = False) -> Keeper | None:
     """What the settings ask for: in a folder of its own, in systemd's state folder (true), or none."""
     folder = state_folder(settings)
-    return None if folder is None else Keeper(settings, folder, number, ailments)
+    return None if folder is None else Keeper(settings, folder, number, ailments, is_worker=is_worker)
 
 
 def state_folder(settings: StateSettings) -> Path | None:
