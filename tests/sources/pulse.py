@@ -66,5 +66,9 @@ class PulseServer:
         """Stopped in its tracks: it holds its connections and answers nobody."""
         self._process.send_signal(signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        """It goes on."""
+        self._process.send_signal(signal.SIGCONT)
+
     def play(self, path: Path) -> None:
         subprocess.run(["paplay", str(path)], env=self.environment, check=True)

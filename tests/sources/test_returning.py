@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from threading import Event
 
 import numpy as np
@@ -37,6 +38,16 @@ class Device:
             time.sleep(PERIOD_S)
             yield Block(np.ones(round(PERIOD_S * self.rate), np.int16), time.time_ns())
         raise self._error("microphone: vanished")
+
+
+class Silent(Device):
+    """Says that it is silent, and goes on."""
+
+    def blocks(self, stop: Event) -> Iterator[Block]:
+        yield from islice(super().blocks(stop), self._blocks)
+        yield Block(np.empty(0, np.int16), time.time_ns(), 0, "microphone: stalled")
+        time.sleep(0.1)
+        yield from super().blocks(stop)
 
 
 def opening(*devices: Device | None) -> Callable[[], Device]:
@@ -97,7 +108,16 @@ def test_one_that_is_missing_at_first_is_waited_for_only_where_that_is_wanted() 
     assert source.rate == RATE
 
 
-def test_a_device_that_hangs_is_not_tried_again() -> None:
+def test_a_device_that_hangs_is_not_tried_again_and_what_passed_is_declared() -> None:
     source = Returning(opening(Device(1, error=DeviceHangsError), Device(1)), 500.0, waits=False)
+    blocks: list[Block] = []
     with pytest.raises(DeviceHangsError):
-        list(source.blocks(Event()))
+        blocks.extend(source.blocks(Event()))
+    assert [len(block.samples) for block in blocks] == [10, 0]
+
+
+@pytest.mark.parametrize("tells", [False, True])
+def test_what_passed_in_a_silence_is_counted_unless_the_device_tells_itself(tells: bool) -> None:
+    source = Returning(lambda: Silent(5), 500.0, waits=False, tells=tells)
+    blocks = hear(source, lambda so_far: heard(so_far) == 100)
+    assert (sum(block.lost for block in blocks) > 0) != tells

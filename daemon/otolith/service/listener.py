@@ -54,7 +54,7 @@ class Listener:
 
         self.vitals = Vitals()
         self._time_ns = 0  # capture time of the last sample taken, behind the resampler
-        self._captured_ns = 0  # and before it, where there is one
+        self._captured_ns = 0  # and before it, where there is one; or until when what is away has been declared lost
         self._is_away, self._state = False, LISTENING
 
     def take(self, block: Block) -> list[Message]:
@@ -79,8 +79,9 @@ class Listener:
         messages: list[Message] = goes_on
         if block.lost or turns or self._is_away > was_away or (block.reason and not was_away):
             messages += self._declare(round(block.lost * self._per_source_sample), block.reason)
+        if len(samples) or block.lost:
+            self._captured_ns = time_ns if self._is_away or self._resampler is not None else 0
         if self._resampler is not None:
-            self._captured_ns = time_ns
             samples = self._resampler.push(samples)
             time_ns -= round(self._resampler.delay_s * 1e9)
         messages += self._push(samples, time_ns)
@@ -123,7 +124,7 @@ class Listener:
         utterance = None if self._endpointer is None else self._endpointer.remember()
         resampled = None if self._resampler is None else Resampled(*self._resampler.remember())
         unsent = self._scribe.remember()
-        told_ns = self._time_ns if self._resampler is None else self._captured_ns
+        told_ns = self._captured_ns or self._time_ns
         return Ear(told_ns, self.source_rate, self._boot, self._taken, unsent, utterance, resampled, self._is_away)
 
     def resume(

@@ -118,11 +118,9 @@ class Loop:
         shelf = self.add(name, make, source.rate, live=source.live)
 
         def read(stop: Event) -> None:
-            try:
-                for block in source.blocks(stop):
-                    self.put(shelf, block)
-            finally:
-                self.remove(shelf)
+            for block in source.blocks(stop):
+                self.put(shelf, block)
+            self.remove(shelf)  # not where it failed: that ends the daemon, and the stream is put away as all are
 
         self._readers[shelf] = self._start(f"stream {name!r}", read)
         return shelf

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from otolith.errors import DeviceHangsError, SourceError, UsageError
 from otolith.sources.portaudio import Device, PortAudio
 from otolith.sources.returning import Returning
+from otolith.sources.shortfall import Shortfall
 from otolith.sources.source import Block, Source, Spec, Wanted
 
 BLOCK_MS = 40
@@ -37,7 +38,9 @@ def open_microphone(spec: Spec, wanted: Wanted, *, waits: bool = False) -> Sourc
         raise UsageError(f"source {spec.text!r}: the model takes {wanted.kind} rows; give it a recording: or a pipe:")
     rate, block_ms = spec.whole("rate", 0, 0, 1_000_000), spec.whole("block_ms", BLOCK_MS, 5, 1000)
     audio = PortAudio()
-    return Returning(lambda: Microphone(audio, spec.target, block_ms, rate), rate or wanted.sample_rate, waits=waits)
+    return Returning(
+        lambda: Microphone(audio, spec.target, block_ms, rate), rate or wanted.sample_rate, waits=waits, tells=True
+    )
 
 
 class Microphone:
@@ -55,6 +58,7 @@ class Microphone:
         self._arrived = Condition()
         self._lost = 0
         self._due_s = 0.0  # when the next block begins, by the device's own clock
+        self._shortfall = Shortfall(self.rate)
         self._is_stalled = self._ended = False
 
     def blocks(self, stop: Event) -> Iterator[Block]:
@@ -111,11 +115,13 @@ class Microphone:
 
     def _copy(self, data: NDArray[np.int16], samples: int, when: Any, status: Any) -> None:
         # PortAudio calls this from its own thread: copy, hand over, leave.
-        now_ns, began_s = time.time_ns(), float(when.inputBufferAdcTime)
+        now_ns, now_s, began_s = time.time_ns(), time.monotonic(), float(when.inputBufferAdcTime)
         with self._arrived:
             lost, self._lost = self._lost, 0
+            told = 0
             if status.input_overflow:  # it says that samples are missing, its clock how many
-                lost += max(1, round((began_s - self._due_s) * self.rate))
+                told = max(1, round((began_s - self._due_s) * self.rate))
+            lost += told + self._shortfall.missing(now_s, told + samples)  # a sound server says nothing
             self._due_s = began_s + samples / self.rate
             if len(self._held) >= HELD_BLOCKS:
                 self._lost = lost + samples

@@ -7,6 +7,7 @@ every call hang, so calls are made in threads that can be left behind.
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Callable
 from threading import Lock, Thread
 from types import ModuleType
@@ -21,25 +22,24 @@ Device = dict[str, Any]  # as `sounddevice.query_devices` tells it
 
 
 class PortAudio:
-    """The library. Raises `SourceError` where it is not installed."""
+    """The library. Raises `SourceError` where it is not installed, `DeviceHangsError` where it looks for devices, as it
+    does at once, and one of them hangs.
+    """
 
     _lock = Lock()
     _streams = 0  # open ones, in the whole process
 
     def __init__(self) -> None:
         try:
-            import sounddevice
+            self._module = look(_load)
         except OSError:
             raise SourceError(
                 "microphone: PortAudio is not installed; apt-get install libportaudio2, or use recording: or pipe:"
             ) from None
-        if leave := getattr(sounddevice, "_exit_handler", None):
-            atexit.unregister(leave)  # it would wait for ever for a device that hangs; the system closes what is open
-        self._module: ModuleType = sounddevice
 
     def inputs(self) -> list[Device]:
         """What can be listened to, the default first. Raises `DeviceHangsError`."""
-        return within(HANGS_S, self._look)
+        return look(self._look)
 
     def open(self, **settings: Any) -> Any:
         """A started `sounddevice.InputStream`. Raises `SourceError` where it cannot be opened, `DeviceHangsError`."""
@@ -73,6 +73,27 @@ class PortAudio:
             stream.abort(ignore_errors=True)
             stream.close(ignore_errors=True)
             PortAudio._streams -= 1
+
+
+def _load() -> ModuleType:
+    import sounddevice
+
+    if leave := getattr(sounddevice, "_exit_handler", None):
+        atexit.unregister(leave)  # it would wait for ever for a device that hangs; the system closes what is open
+    module: ModuleType = sounddevice
+    return module
+
+
+def look(work: Callable[[], T]) -> T:
+    """Do what begins PortAudio, `within` its time: it silences standard error, where we may have to say so."""
+    said = os.dup(2)
+    try:
+        return within(HANGS_S, work)
+    except DeviceHangsError as error:
+        os.dup2(said, 2)
+        raise DeviceHangsError(f"microphone: {error}") from None
+    finally:
+        os.close(said)
 
 
 def within(seconds: float, work: Callable[[], T]) -> T:

@@ -37,7 +37,8 @@ class Returning:
     `open_device` opens it, and raises `SourceError` where that cannot be done. With `waits` it may be missing at first;
     `rate` holds until it can be asked. While it fails, each try tells what was missed by a block without samples
     (`nothing`), as long as `counts` says that what passes is lost. One that `takes_time` to be opened (a network) and
-    is waited for is opened when its blocks are asked for, and holds up nobody before.
+    is waited for is opened when its blocks are asked for, and holds up nobody before. One that `tells` says itself what
+    it missed while it stays open, be it silent for a while.
     Raises `SourceError` where it is missing and `waits` is not set, and what no new try will mend: `DeviceHangsError`.
     """
 
@@ -51,9 +52,10 @@ class Returning:
         live: bool = True,
         counts: Callable[[], bool] = always,
         nothing: Samples = NO_SAMPLES,
+        tells: bool = False,
     ) -> None:
         self.live = live
-        self._open_device, self._counts, self._nothing = open_device, counts, nothing
+        self._open_device, self._counts, self._nothing, self._tells = open_device, counts, nothing, tells
         self._source: Source | None = None
         self.rate = rate
         self._heard_s = time.monotonic()  # until when everything is accounted for
@@ -71,18 +73,20 @@ class Returning:
         self._heard_s, wait_s = time.monotonic(), FIRST_WAIT_S
         reason = ""
         while not stop.is_set():
+            is_new = True
             try:
                 for block in self._open().blocks(stop):
                     if len(block.samples) or block.lost:
-                        yield self._counted(block, reason)
-                        reason, wait_s = "", FIRST_WAIT_S
+                        yield self._counted(block, reason, is_new)
+                        reason, wait_s, is_new = "", FIRST_WAIT_S, False
                     else:  # a silence: what passes in it is told once it is over, or given up
                         if block.reason != reason:
                             told = {"event": "stalled", "reason": block.reason}
                             log.warning("%s; it is waited for", block.reason, extra=told)
                         reason = block.reason
                         yield block
-            except DeviceHangsError:
+            except DeviceHangsError as error:
+                yield self._absence(str(error))  # until here; whoever listens next counts from there
                 raise
             except SourceError as error:
                 if str(error) != reason:
@@ -102,14 +106,14 @@ class Returning:
             self.rate = source.rate
         return self._source
 
-    def _counted(self, block: Block, reason: str) -> Block:
+    def _counted(self, block: Block, reason: str, is_new: bool) -> Block:
         """The block, with what passed before it where the device has just come back."""
         if not reason:
             self._heard_s = time.monotonic()
             return block
         log.info("it is back (%s): %g Hz", reason, self.rate, extra={"event": "back"})
         passed = self._passed()
-        if block.stamps_s is not None:  # they tell it better
+        if block.stamps_s is not None or (self._tells and not is_new):  # it tells better
             passed = 0
         lost = max(0, passed - len(block.samples) - block.lost)
         return replace(block, lost=block.lost + lost, reason=reason, rate=self.rate)
