@@ -21,11 +21,16 @@ def connect(endpoint: str, kind: bytes) -> socket.socket:
     else:
         host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
         line = socket.create_connection((host, int(port)))
-    ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind
-    line.sendall(GREETING + bytes([4, len(ready)]) + ready)
+    line.sendall(hello(kind))
     receive(line, len(GREETING))
     receive(line, receive(line, 2)[1])  # it is ready as well
     return line
+
+
+def hello(kind: bytes) -> bytes:
+    """What a socket of ZeroMQ's `kind` begins with: greeting, handshake."""
+    ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind
+    return GREETING + bytes([4, len(ready)]) + ready
 
 
 def receive(line: socket.socket, count: int) -> bytes:

@@ -43,8 +43,8 @@ def test_a_daemon_told_to_end_first_tells_of_all_it_has_taken(tmp_path: Path, is
 
 
 def test_a_daemon_that_was_stopped_for_long_declares_what_it_slept_through(house: House, is_full: bool) -> None:
-    """So long that its producers have left it and connect anew: what the old connections held is late."""
-    stopped_s = 30 if is_full else 5
+    """So long that it is more than producers, sockets and the daemon hold between them."""
+    stopped_s = 30 if is_full else 10
     house.daemon.process.send_signal(signal.SIGSTOP)
     time.sleep(stopped_s)
     house.daemon.process.send_signal(signal.SIGCONT)

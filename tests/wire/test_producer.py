@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from otolith.sources.network.ingest import Ingest
 from otolith.sources.network.roster import Arrival, Ended, Opened
 from otolith.wire import producer as producing
 from otolith.wire.block import RefusedError
+from tests.faults.flood import hello
 from tests.sources.producing import SOUND, ingest_on, lost_of, samples_of
 
 
@@ -135,6 +137,23 @@ def test_a_daemon_that_comes_later_hears_what_was_held_and_then_what_comes() -> 
         assert producer.close()
         heard = samples_of(there.arrivals, "kitchen")
     np.testing.assert_array_equal(heard, np.concatenate([SOUND[-1600:], SOUND]))
+
+
+def test_it_never_pings_since_libzmq_aborts_a_late_daemon_for_that() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"zmq+tcp://127.0.0.1:{server.getsockname()[1]}"
+        with Producer(endpoint, stream="kitchen", rate=16000) as producer, server.accept()[0] as line:
+            line.sendall(hello(b"ROUTER"))
+            line.settimeout(0.1)
+            brought = b""
+            for _ in range(25):  # a heartbeat would come each second
+                producer.push(SOUND[:10])
+                with suppress(TimeoutError):
+                    brought += line.recv(1 << 16)
+                    time.sleep(0.1)
+            producer.close(0)
+    assert b"kitchen" in brought
+    assert b"PING" not in brought
 
 
 def test_a_daemon_that_hangs_loses_samples_and_every_one_is_declared() -> None:
