@@ -11,8 +11,9 @@ SOAK ?= --minutes 1
 demo: .venv/.base
 	$(BIN)/python examples/demo/demo.py
 
+# Two at a time, for they wait more than they compute.
 test: .venv/.all
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/.all
 	$(BIN)/ruff check .
