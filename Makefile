@@ -11,9 +11,8 @@ SOAK ?= --minutes 1
 demo: .venv/.base
 	$(BIN)/python examples/demo/demo.py
 
-# Two at a time, for they wait more than they compute.
 test: .venv/.all
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest
 
 check: .venv/.all
 	$(BIN)/ruff check .

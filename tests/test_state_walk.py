@@ -49,6 +49,15 @@ class Walk:
                     return message
         raise AssertionError(f"it never came; {self.messages[-3:]}")
 
+    def wait_until_kept(self) -> None:
+        """Until each process has written its state twice: all that has been told is in it."""
+        deadline_s = time.monotonic() + 30
+        for _ in range(2):
+            before_ns = {path: path.stat().st_mtime_ns for path in self.state.glob("*.state")}
+            while any(path.stat().st_mtime_ns == written_ns for path, written_ns in before_ns.items()):
+                assert time.monotonic() < deadline_s, "no state is written"
+                time.sleep(0.02)
+
     def of(self, stream: str) -> list[AnyMessage]:
         return [message for message in self.messages if message.stream == stream]
 
@@ -112,9 +121,7 @@ def test_a_daemon_that_was_killed_goes_on_and_tells_what_was_lost(
             greet(walk, subscriber, pushed, "guest-1")
             push(producer, pushed[: 20 * BLOCK])
             walk.hear_until(subscriber, stands_at("room", 20 * BLOCK))
-            kept_at = max(path.stat().st_mtime for path in walk.state.glob("*.state"))
-            while max(path.stat().st_mtime for path in walk.state.glob("*.state")) < kept_at + 0.3:
-                time.sleep(0.02)
+            walk.wait_until_kept()
             daemon.stop(signal.SIGKILL)
         lost = producer.lost
         with walk.daemon():

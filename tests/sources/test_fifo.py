@@ -89,7 +89,7 @@ def test_one_that_is_removed_and_made_anew_is_found_again(path: Path, tiny_senso
         write(path, ROW)
         reading.until(lambda so_far: so_far.heard == 1)
         path.unlink()
-        reading.until(lambda so_far: any("was removed" in reason for reason in so_far.reasons))
+        reading.until(lambda so_far: any("was removed" in reason or "No such" in reason for reason in so_far.reasons))
         os.mkfifo(path)
         write(path, ROW)
         reading.until(lambda so_far: so_far.heard == 2)
