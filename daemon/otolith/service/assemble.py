@@ -10,7 +10,7 @@ import msgspec
 
 from otolith.service.ailments import Ailments
 from otolith.service.daemon import Daemon
-from otolith.service.host.bouncer import Bouncer
+from otolith.service.host.bouncer import SELDOM_S, Bouncer
 from otolith.service.host.warden import Warden
 from otolith.service.keeping.keeper import open_keeper
 from otolith.service.loop import Loop
@@ -87,7 +87,7 @@ def _assemble(
     reception.seat(loop)
     halls = [publisher.visitors] if isinstance(publisher, Publisher) else []
     if settings.ingest is None:
-        return Daemon(loop, publisher, reception, tally=tally, bouncer=Bouncer(halls))
+        return Daemon(loop, publisher, reception, tally=tally, bouncer=Bouncer(halls, look_s=SELDOM_S))
     from otolith.service.admission import admission  # here: whom nobody sends to need not wait for it
     from otolith.service.arrivals import Arrivals
     from otolith.sources.network.ingest import Ingest

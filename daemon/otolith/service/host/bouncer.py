@@ -19,6 +19,7 @@ from otolith.service.host.memory import resident_bytes
 from otolith.wire.visitors import Visitor, Visitors
 
 LOOK_S = 0.05  # a peer on this machine sends up to 100 MB in it; looking costs 0.3 % of a core
+SELDOM_S = 0.25  # where there is a publisher alone: what its visitors send has parts of a kilobyte
 WEIGH_S = 1.0
 MEGABYTE = 1 << 20
 BOUND_BYTES = 64 * MEGABYTE  # of growth, before we ask whose it is
@@ -45,8 +46,10 @@ class Bouncer:
         halls: Sequence[Visitors] = (),
         accounted: Callable[[], int] = lambda: 0,
         resident: Callable[[], int] = resident_bytes,
+        look_s: float = LOOK_S,
     ) -> None:
         self._halls, self._accounted, self._resident = halls, accounted, resident
+        self._look_s = look_s
         self._asked_at = BOUND_BYTES  # of growth
         self._weighed_s = 0.0
         self._in_vain = 0  # how often we asked where it was high time
@@ -147,10 +150,10 @@ class Bouncer:
         return bool(found)
 
     def _run(self) -> None:
-        wait_s = LOOK_S
+        wait_s = self._look_s
         while not self._stop.wait(wait_s):
             with suppress(OSError):  # no descriptor is left to look with: again, soon
-                wait_s = 0.0 if self.look() else LOOK_S  # whoever was hung up on may be back by now
+                wait_s = 0.0 if self.look() else self._look_s  # whoever was hung up on may be back by now
 
     def __enter__(self) -> Self:
         self.rebase()
